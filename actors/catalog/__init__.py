@@ -1,0 +1,1 @@
+"""The owner of hard state: what is on disk, and which engines are up and why."""

@@ -1,0 +1,388 @@
+"""The values that cross processes, and the protocols of those who send and receive them."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import orjson
+
+from scheduler.sampling import SamplingParams
+from scheduler.stats import SchedulerStats
+
+MLX_BACKEND = "actors.engine.loader:load_backend"
+
+
+@dataclass(frozen=True, slots=True)
+class ChatPrompt:
+    """A conversation, to be put into words by the model's own chat template."""
+
+    messages: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TextPrompt:
+    """A text to go on from, as it stands."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPrompt:
+    """A prompt that is token ids already."""
+
+    token_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One request to an engine.
+
+    Attributes:
+        request_id: Unique; deltas carry it.
+        prompt: What to answer.
+        sampling: How tokens are drawn.
+        max_tokens: The most tokens to generate; None goes on to the end of the model's context.
+        stop: Texts that end the answer and are not part of it.
+        stop_token_ids: Tokens that end the answer, besides the model's own.
+        ignore_eos: The model's own don't end it.
+        min_tokens: Tokens to generate before one that ends the answer may come; texts end it at any time.
+        priority: A lower value is handled earlier.
+        client: Whose request it is; clients of one priority share the engine fairly.
+        timeout: Seconds after which it is ended, whatever it has said by then; None for no limit.
+    """
+
+    request_id: str
+    prompt: ChatPrompt | TextPrompt | TokenPrompt
+    sampling: SamplingParams = field(default_factory=SamplingParams)
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    stop_token_ids: tuple[int, ...] = ()
+    ignore_eos: bool = False
+    min_tokens: int = 0
+    priority: int = 0
+    client: str = ""
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a finished request took.
+
+    Attributes:
+        prompt_tokens: Tokens of the prompt.
+        completion_tokens: Tokens generated, the ending one included.
+        queue_seconds: From the engine's taking the request to the first step that fed its prompt.
+        prefill_seconds: From there to its first token.
+        decode_seconds: From there to its last token.
+        cached_tokens: Tokens of the prompt that did not have to be computed.
+    """
+
+    prompt_tokens: int
+    completion_tokens: int
+    queue_seconds: float = 0.0
+    prefill_seconds: float = 0.0
+    decode_seconds: float = 0.0
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LikelyToken:
+    """A token and how likely the model held it.
+
+    Attributes:
+        text: The token alone; where it ends within a character, that shows as U+FFFD.
+        bytes: The token's own UTF-8 bytes, whole characters or not; None where they can't be told.
+        logprob: Natural logarithm of its probability; -9999 stands for less.
+    """
+
+    text: str
+    bytes: tuple[int, ...] | None
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A token of an answer, and the tokens that the model held most likely in its place, most likely first."""
+
+    token: LikelyToken
+    top: tuple[LikelyToken, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """What one step adds to one request.
+
+    Attributes:
+        text: New text, whole characters only; may be empty.
+        tokens: How many tokens the step brought this request, whether or not they show in `text` yet.
+        finish_reason: `stop`, `length`, `timeout` or `error`, with the request's last delta.
+        usage: With the last delta.
+        error: Why, when `finish_reason` is `error`.
+        logprobs: Where the job asked for them, the step's tokens, whether or not they show in `text` yet; a token that ends
+            the answer is no part of it, and not here either.
+    """
+
+    request_id: str
+    text: str = ""
+    tokens: int = 0
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    error: str | None = None
+    logprobs: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StepItem:
+    """One item of an engine's stream: the deltas of every sequence in a step, and the engine's numbers after it."""
+
+    deltas: tuple[Delta, ...]
+    stats: SchedulerStats
+
+    def encode(self) -> bytes:
+        """The item as it travels: JSON, positional, empty fields left out at the end."""
+        rows = [_row(delta) for delta in self.deltas]
+        return orjson.dumps([rows, asdict(self.stats)])
+
+    @classmethod
+    def decode(cls, data: bytes) -> "StepItem":
+        """The item that `encode` made these bytes of."""
+        rows, stats = orjson.loads(data)
+        return cls(tuple(_delta(*row) for row in rows), SchedulerStats(**stats))
+
+
+def _row(delta: Delta) -> list[Any]:
+    row: list[Any] = [delta.request_id, delta.text, delta.tokens]
+    if delta.finish_reason or delta.logprobs:
+        row += [delta.finish_reason, asdict(delta.usage) if delta.usage else None, delta.error]
+    if delta.logprobs:
+        row.append([[_likely_row(each) for each in (entry.token, *entry.top)] for entry in delta.logprobs])
+    return row
+
+
+def _likely_row(token: LikelyToken) -> list[Any]:
+    return [token.text, token.bytes, token.logprob]
+
+
+def _likely(text: str, data: list[int] | None, logprob: float) -> LikelyToken:
+    return LikelyToken(text, None if data is None else tuple(data), logprob)
+
+
+def _delta(
+    request_id: str,
+    text: str,
+    tokens: int,
+    finish_reason: str | None = None,
+    usage: dict[str, Any] | None = None,
+    error: str | None = None,
+    logprobs: Sequence[Sequence[Any]] = (),
+) -> Delta:
+    likely = ([_likely(*each) for each in entry] for entry in logprobs)
+    entries = tuple(TokenLogprob(token, tuple(top)) for token, *top in likely)
+    return Delta(request_id, text, tokens, finish_reason, Usage(**usage) if usage else None, error, entries)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A model on disk.
+
+    Attributes:
+        model_id: The name that requests use.
+        path: Its folder.
+        model_type: `model_type` of its `config.json`.
+        size_bytes: Bytes of its weight files.
+        context_length: Tokens of prompt and answer together, or None where the configuration doesn't say.
+        created: When its configuration was written, Unix seconds.
+    """
+
+    model_id: str
+    path: Path
+    model_type: str
+    size_bytes: int
+    context_length: int | None
+    created: int
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """How an engine works.
+
+    Attributes:
+        max_concurrent_requests: The most requests in its batch; more wait.
+        max_queued_requests: The most that wait; more are refused.
+        max_decode_stall_ms: Milliseconds that a step may take while answers are being generated; None leaves it to the
+            device: 100 on a GPU, 600 on the CPU.
+        kv_cache_bytes: What the KV of all requests may take; None leaves it to the machine's memory.
+    """
+
+    max_concurrent_requests: int = 8
+    max_queued_requests: int = 256
+    max_decode_stall_ms: int | None = None
+    kv_cache_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """What an engine is started with.
+
+    Attributes:
+        engine_id: Unique over every engine that ever ran: a model's second engine has another id than its first.
+        model: What it serves.
+        backend: `module:function` of what loads the model, an `actors.engine.backend.LoadBackend`; imported in the
+            engine's process alone.
+    """
+
+    engine_id: str
+    model: ModelInfo
+    options: EngineOptions = field(default_factory=EngineOptions)
+    backend: str = MLX_BACKEND
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What an engine says of itself once its model is loaded.
+
+    Attributes:
+        pid: Its process.
+        device: `cpu`, `metal` or `cuda`, and what multiplies matrices there where that is a choice.
+        context_length: Tokens of prompt and answer together.
+        load_seconds: What loading took.
+        warnings: What its user should know, a sentence each.
+    """
+
+    engine_id: str
+    model_id: str
+    pid: int
+    device: str
+    context_length: int
+    load_seconds: float
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Which engine serves a model."""
+
+    model_id: str
+    engine_id: str
+
+
+EngineState = Literal["loading", "ready", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStatus:
+    """One engine as the catalog sees it.
+
+    Attributes:
+        restarts: How often it has been started again after its process died.
+        reason: Why it failed.
+        info: What it says of itself, once it is ready.
+    """
+
+    model_id: str
+    engine_id: str
+    state: EngineState
+    restarts: int = 0
+    reason: str | None = None
+    info: EngineInfo | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingTable:
+    """Every engine that is ready, at a revision of the catalog's state."""
+
+    revision: int
+    routes: Mapping[str, Route] = field(default_factory=dict)
+    engines: tuple[EngineStatus, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogConfig:
+    """What the catalog is started with.
+
+    Attributes:
+        model_dirs: Where models are looked for.
+        options: For each engine.
+        load_timeout_seconds: After this long a load is killed.
+        backend: What loads the models; see `EngineSpec`.
+    """
+
+    model_dirs: tuple[Path, ...]
+    options: EngineOptions = field(default_factory=EngineOptions)
+    load_timeout_seconds: float = 600.0
+    backend: str = MLX_BACKEND
+
+
+class EngineClient(Protocol):
+    """One engine, from another process."""
+
+    async def load(self) -> EngineInfo:
+        """Load the model if it isn't yet. Raises `ModelLoadError`, or `EngineError` when the process is gone."""
+        ...
+
+    async def submit(self, consumer: str, job: Job) -> int:
+        """Queue a job, its deltas to go to a consumer's stream; the number of its prompt's tokens.
+
+        Raises `InvalidJobError`, `QueueFullError`, or `EngineError` when the process is gone.
+        """
+        ...
+
+    async def abort(self, request_ids: Sequence[str]) -> None:
+        """End requests; their rows are out of the batch at the next step. Unknown ids are ignored."""
+        ...
+
+    def stream(self, consumer: str) -> AsyncIterator[bytes]:
+        """The one stream of a consumer: an empty item at once, then an encoded `StepItem` for each step.
+
+        Ends when the engine stops, and raises `EngineError` when its process dies. Opening it again ends the earlier
+        one. When it is closed, the consumer's requests are aborted.
+        """
+        ...
+
+    async def closed(self) -> None:
+        """Return when the engine's process has ended, however it ended."""
+        ...
+
+
+class EngineHost(Protocol):
+    """Starts, finds and kills engine processes."""
+
+    async def start(self, spec: EngineSpec) -> EngineClient:
+        """Start a process for a spec; it loads nothing until asked."""
+        ...
+
+    async def running(self) -> Sequence[tuple[EngineSpec, EngineClient]]:
+        """Every engine process that is alive, whoever started it."""
+        ...
+
+    async def kill(self, engine_id: str) -> None:
+        """End a process, whatever it is doing. Unknown ids are ignored."""
+        ...
+
+    async def connect(self, engine_id: str) -> EngineClient:
+        """A client for an engine that is alive. Raises `EngineError` otherwise."""
+        ...
+
+
+class CatalogClient(Protocol):
+    """The catalog, from another process."""
+
+    async def models(self) -> Sequence[ModelInfo]:
+        """Every model on disk, by id."""
+        ...
+
+    async def route(self, model_id: str, gone: str | None = None) -> Route:
+        """The engine that serves a model, loaded if need be.
+
+        Args:
+            model_id: The model.
+            gone: An engine that the caller found dead, so that it isn't given again.
+
+        Raises `ModelNotFoundError` or `ModelLoadError`.
+        """
+        ...
+
+    async def watch(self, revision: int) -> RoutingTable:
+        """The routing table once its revision differs from `revision`; the same one after at most half a minute."""
+        ...

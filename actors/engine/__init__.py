@@ -1,0 +1,1 @@
+"""The owner of one loaded model: its step thread, its text, its streams."""

@@ -1,0 +1,43 @@
+"""What an engine needs of a loaded model: something that computes, and something that knows its text."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from actors.contracts import ModelInfo
+from actors.engine.text import Tokenizer
+from scheduler.kv_cost import KvCost
+from scheduler.step import Runner
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """A loaded model.
+
+    Attributes:
+        runner: Computes; belongs to the thread that made it.
+        tokenizer: Text to token ids and back.
+        vocabulary: How many token ids the model knows, from 0; another one would read beyond its embeddings.
+        stop_token_ids: Tokens that end an answer.
+        context_length: Tokens of prompt and answer together.
+        kv_cost: What a sequence's KV takes.
+        kv_budget: Bytes that this machine can spare for all of it.
+        reuse_kv: Whether the KV of one request can serve others that begin alike.
+        max_decode_stall: Seconds that a step may take here while answers are being generated, unless told otherwise.
+        device: `cpu`, `metal` or `cuda`, and what multiplies matrices there where that is a choice.
+        warnings: What its user should know, a sentence each.
+    """
+
+    runner: Runner
+    tokenizer: Tokenizer
+    vocabulary: int
+    stop_token_ids: frozenset[int]
+    context_length: int
+    device: str
+    warnings: tuple[str, ...] = ()
+    kv_cost: KvCost = field(default_factory=KvCost)
+    kv_budget: int | None = None
+    reuse_kv: bool = False
+    max_decode_stall: float = 0.1
+
+
+LoadBackend = Callable[[ModelInfo], Backend]

@@ -1,0 +1,96 @@
+"""Loads a model folder for this machine's device. The only place outside `scheduler.mlx` that touches weights.
+
+Importing it puts a fast BLAS in front of MLX's own, which has to come before MLX.
+"""
+
+import logging
+from typing import Any
+
+from scheduler.mlx.blas import CURE, preload_blas
+
+_blas = preload_blas()
+
+import mlx.core as mx
+from mlx.utils import tree_flatten
+from mlx_lm.models.cache import make_prompt_cache
+from mlx_lm.utils import dequantize_model, load_model, load_tokenizer
+
+from actors.contracts import ModelInfo
+from actors.engine.backend import Backend
+from scheduler.mlx import cpu
+from scheduler.mlx.cache import can_reuse, kv_cost
+from scheduler.mlx.device import device_kind, total_memory
+from scheduler.mlx.head import LastPosition, look_at_last_position
+from scheduler.mlx.packed import can_pack
+from scheduler.mlx.packed_runner import PackedRunner
+from scheduler.mlx.runner import MlxRunner
+from scheduler.step import Runner
+
+_log = logging.getLogger(__name__)
+# Seconds that a step may take while answers are being generated. On the CPU, decoding eight rows of a small
+# model takes a quarter of it, and a chunk of less than a hundred tokens costs as much as one of a hundred.
+_GPU_STALL, _CPU_STALL = 0.1, 0.6
+_FALLBACK_CONTEXT = 4096  # tokens, for the rare model whose configuration doesn't say
+
+
+def load_backend(model: ModelInfo) -> Backend:
+    """Load a model and its tokenizer; no code of the model's folder is run. Call on the thread that will step it."""
+    network, config = load_model(model.path, lazy=True, trust_remote_code=False)
+    device = device_kind()
+    if device == "cpu":
+        network = _for_cpu(network)
+    mx.eval(network.parameters())
+    network.eval()
+    tokenizer = load_tokenizer(model.path, {"trust_remote_code": False}, eos_token_ids=config.get("eos_token_id"))
+    cost = kv_cost(network)
+    head = look_at_last_position(network)
+    weights = sum(weight.nbytes for _, weight in tree_flatten(network.parameters()))
+    vocabulary = _vocabulary(config) or len(tokenizer.vocab)
+    return Backend(
+        runner=_runner(network, head, vocabulary),
+        kv_cost=cost,
+        reuse_kv=_reusable(network),
+        kv_budget=_spare_bytes(total_memory(), weights),
+        max_decode_stall=_CPU_STALL if device == "cpu" else _GPU_STALL,
+        tokenizer=tokenizer,
+        vocabulary=vocabulary,
+        stop_token_ids=frozenset(tokenizer.eos_token_ids),
+        context_length=model.context_length or _FALLBACK_CONTEXT,
+        device=f"cpu with {_blas.name}" if device == "cpu" and _blas else device,
+        warnings=(f"No fast BLAS was found: {CURE}.",) if device == "cpu" and _blas is None else (),
+    )
+
+
+def _runner(network: Any, head: LastPosition | None, vocabulary: int) -> Runner:
+    """On the CPU, one forward for all of a step where the model allows it; there, a forward's time is in reading the weights."""
+    if device_kind() == "cpu" and head is not None and can_reuse(make_prompt_cache(network)) and can_pack(network, vocabulary):
+        return PackedRunner(network, head)
+    return MlxRunner(network)
+
+
+def _reusable(network: Any) -> bool:
+    caches = make_prompt_cache(network)
+    if can_reuse(caches):
+        return True
+    kinds = ", ".join(sorted({type(cache).__name__ for cache in caches}))
+    _log.warning("prompts that begin alike are computed each time: this model's caches (%s) can't be shared", kinds)
+    return False
+
+
+def _spare_bytes(total: int, weights: int) -> int:
+    """What a model may take for KV: half of the memory with its weights, and a twentieth at the least."""
+    return max(total // 2 - weights, total // 20)
+
+
+def _for_cpu(network: Any) -> Any:
+    """Dense float32 weights: MLX's CPU kernels for quantized and half precision are tens to hundreds of times slower."""
+    network = dequantize_model(network)
+    network.set_dtype(mx.float32)
+    cpu.tune()
+    _log.info("running on the CPU: weights are held as dense float32")
+    return network
+
+
+def _vocabulary(config: dict[str, Any]) -> int | None:
+    size = config.get("vocab_size", config.get("text_config", {}).get("vocab_size"))
+    return size if isinstance(size, int) else None

@@ -1,0 +1,182 @@
+"""Text on both sides of the scheduler: prompts into token ids, token ids into whole characters, stop texts."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from actors.contracts import ChatPrompt, Job, TokenPrompt
+from actors.errors import InvalidJobError
+
+BROKEN = "\ufffd"  # what decoding shows where a character's last bytes have not come yet
+
+
+class Tokenizer(Protocol):
+    """What a model's tokenizer can do; transformers' and mlx-lm's do."""
+
+    chat_template: Any
+
+    def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
+        """Text to token ids."""
+        ...
+
+    def decode(self, token_ids: Sequence[int], skip_special_tokens: bool = False) -> str:
+        """Token ids to text."""
+        ...
+
+    def convert_ids_to_tokens(self, ids: int) -> str | None:
+        """A token as the vocabulary spells it (in byte-level BPE's alphabet, with "▁" for a space, or as "<0xE4>"), if it does."""
+        ...
+
+    def apply_chat_template(
+        self, conversation: Sequence[Mapping[str, Any]], *, tokenize: bool, add_generation_prompt: bool
+    ) -> str:
+        """A conversation to the text that the model was trained on."""
+        ...
+
+
+def encode_prompt(tokenizer: Tokenizer, vocabulary: int, job: Job) -> tuple[int, ...]:
+    """A job's prompt in token ids, at least one. Raises `InvalidJobError` when the model can't take it."""
+    if isinstance(job.prompt, TokenPrompt):
+        token_ids = job.prompt.token_ids
+        _check_known(token_ids, vocabulary, "prompt")
+    elif isinstance(job.prompt, ChatPrompt):
+        token_ids = tuple(tokenizer.encode(_chat_text(tokenizer, job.prompt), add_special_tokens=False))
+    else:
+        token_ids = tuple(tokenizer.encode(job.prompt.text))
+    if not token_ids:
+        raise InvalidJobError("The prompt is empty.", prompt_field(job))
+    return token_ids
+
+
+def check_parameters(vocabulary: int, job: Job) -> None:
+    """Raise `InvalidJobError` when a parameter names a token that the model doesn't have."""
+    _check_known(job.sampling.logit_bias, vocabulary, "logit_bias")
+    _check_known(job.stop_token_ids, vocabulary, "stop_token_ids")
+
+
+def _check_known(token_ids: Iterable[int], vocabulary: int, param: str) -> None:
+    unknown = next((token for token in token_ids if not 0 <= token < vocabulary), None)
+    if unknown is not None:
+        raise InvalidJobError(f"Invalid '{param}': this model has no token {unknown}; its ids are 0 to {vocabulary - 1}.", param)
+
+
+def prompt_field(job: Job) -> str:
+    """The request's field that the prompt came in."""
+    return "messages" if isinstance(job.prompt, ChatPrompt) else "prompt"
+
+
+def _chat_text(tokenizer: Tokenizer, prompt: ChatPrompt) -> str:
+    if not tokenizer.chat_template:
+        raise InvalidJobError("This model has no chat template; send its text to /v1/completions instead.", "messages")
+    try:
+        return tokenizer.apply_chat_template(
+            [dict(message) for message in prompt.messages], tokenize=False, add_generation_prompt=True
+        )
+    except Exception as error:
+        # Templates are programs of their own and refuse what they don't know (a role, an order of turns).
+        raise InvalidJobError(f"The model's chat template refused the messages: {error}", "messages") from error
+
+
+class Detokenizer:
+    """Turns a growing list of tokens into text that only ever grows by whole characters.
+
+    Decoding a token alone loses what its neighbours decide (a leading space, a character split over tokens), and
+    decoding everything each time is quadratic. So a short window is decoded with and without the new tokens, and the
+    difference is given out once it doesn't end in a broken character (the method of text-generation-inference).
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._decode = _decoder(tokenizer)
+        self._tokens: list[int] = []
+        self._shown = 0  # tokens whose text has been given out
+        self._window = 0  # where the window starts: some tokens before `_shown`, for their influence
+
+    def add(self, token: int) -> str:
+        """Take the next token; the text that is certain now and was not before."""
+        self._tokens.append(token)
+        text = self._new_text()
+        if not text or text.endswith(BROKEN):
+            return ""
+        self._window, self._shown = self._shown, len(self._tokens)
+        return text
+
+    def flush(self) -> str:
+        """What is left at the end, without a character that never became whole."""
+        text = self._new_text().rstrip(BROKEN)
+        self._window = self._shown = len(self._tokens)
+        return text
+
+    def _new_text(self) -> str:
+        before = self._decode(self._tokens[self._window : self._shown])
+        return self._decode(self._tokens[self._window :])[len(before) :]
+
+
+def _decoder(tokenizer: Tokenizer) -> Callable[[list[int]], str]:
+    """The shortest way to a text without special tokens: past the wrappers, which take as long again, where they add nothing."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None or getattr(tokenizer, "clean_up_tokenization_spaces", False):
+        backend = tokenizer
+
+    def decode(token_ids: list[int]) -> str:
+        text: str = backend.decode(token_ids, skip_special_tokens=True)
+        return text
+
+    return decode
+
+
+class StopMatcher:
+    """Ends a text at the first of several stop texts, and holds back what may yet become one."""
+
+    def __init__(self, stop: Sequence[str]) -> None:
+        self._stop = tuple(text for text in stop if text)
+        self._held = ""
+        self.matched = False
+
+    def add(self, text: str) -> str:
+        """Take more text; what can be shown of it. After a match, nothing more is."""
+        if not self._stop:
+            return text
+        if self.matched:
+            return ""
+        self._held += text
+        found = [at for at in (self._held.find(stop) for stop in self._stop) if at >= 0]
+        if found:
+            self.matched = True
+            shown, self._held = self._held[: min(found)], ""
+            return shown
+        keep = self._possible_start()
+        shown, self._held = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]
+        return shown
+
+    def flush(self) -> str:
+        """What was held back, now that no more text comes."""
+        shown, self._held = self._held, ""
+        return shown
+
+    def _possible_start(self) -> int:
+        """How many characters at the end are the beginning of a stop text."""
+        longest = min(max(map(len, self._stop)) - 1, len(self._held))
+        return next(
+            (n for n in range(longest, 0, -1) if any(stop.startswith(self._held[-n:]) for stop in self._stop)),
+            0,
+        )
+
+
+class AnswerText:
+    """One answer's text as its tokens come."""
+
+    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str]) -> None:
+        self._detokenizer = Detokenizer(tokenizer)
+        self._matcher = StopMatcher(stop)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a stop text has come."""
+        return self._matcher.matched
+
+    def add(self, token: int) -> str:
+        """Take the next token; the text that can be shown now."""
+        return self._matcher.add(self._detokenizer.add(token))
+
+    def finish(self) -> str:
+        """What is left to show at the end."""
+        return self._matcher.add(self._detokenizer.flush()) + self._matcher.flush()

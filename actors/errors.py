@@ -1,0 +1,103 @@
+"""Every error that crosses a process, as one tree.
+
+    OmlxError
+    ├── ModelNotFoundError        no such model on disk
+    ├── ModelLoadError            the model's engine did not come up
+    ├── EngineError               the engine that served the request is gone or broke
+    ├── QueueFullError            as many requests wait as may; says when to try again
+    ├── RequestTimeoutError       the request took longer than it said it may
+    ├── InvalidJobError           the request can't be run as asked; names the field
+    │   └── ContextLengthError    the prompt doesn't fit the model's context
+    └── CatalogError              the catalog can't be reached
+
+They carry plain values and pickle, so they arrive on the other side as they were raised.
+"""
+
+from collections.abc import Sequence
+
+
+class OmlxError(Exception):
+    """The root: something that a caller can be told about in its own words."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Not by the arguments of __init__, which differ from class to class.
+        return (_rebuild, (type(self), self.args, self.__dict__))
+
+
+def _rebuild(cls: type[OmlxError], args: tuple[object, ...], state: dict[str, object]) -> OmlxError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class ModelNotFoundError(OmlxError):
+    """No model of this id is on disk."""
+
+    def __init__(self, model_id: str, available: Sequence[str]) -> None:
+        self.model_id = model_id
+        self.available = tuple(available)
+        there = ", ".join(self.available) or "none; `omlx pull demo` fetches one"
+        super().__init__(f"The model '{model_id}' does not exist. Models here: {there}.")
+
+
+class ModelLoadError(OmlxError):
+    """A model is on disk, but its engine did not come up."""
+
+    def __init__(self, model_id: str, reason: str) -> None:
+        self.model_id = model_id
+        self.reason = reason
+        super().__init__(f"The model '{model_id}' could not be loaded: {reason}")
+
+
+class EngineError(OmlxError):
+    """The engine that served a request is gone or broke; the request may be sent again."""
+
+    def __init__(self, model_id: str, reason: str) -> None:
+        self.model_id = model_id
+        self.reason = reason
+        super().__init__(f"The engine of '{model_id}' stopped: {reason}")
+
+
+class QueueFullError(OmlxError):
+    """As many requests wait for a model as may.
+
+    Attributes:
+        retry_after: Seconds after which there should be room, at least 1.
+    """
+
+    def __init__(self, model_id: str, waiting: int, retry_after: int) -> None:
+        self.model_id = model_id
+        self.retry_after = retry_after
+        super().__init__(
+            f"{waiting} requests are waiting for '{model_id}', which is as many as may. Try again in {retry_after} s."
+        )
+
+
+class RequestTimeoutError(OmlxError):
+    """A request took longer than it said it may."""
+
+
+class InvalidJobError(OmlxError):
+    """A request can't be run as asked."""
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        self.param = param
+        super().__init__(message)
+
+
+class ContextLengthError(InvalidJobError):
+    """A prompt doesn't fit the model's context."""
+
+    def __init__(self, prompt_tokens: int, context_length: int, param: str) -> None:
+        self.prompt_tokens = prompt_tokens
+        self.context_length = context_length
+        super().__init__(
+            f"This model's context length is {context_length} tokens, and the prompt has {prompt_tokens}, "
+            f"which leaves no room for an answer. Shorten '{param}'.",
+            param,
+        )
+
+
+class CatalogError(OmlxError):
+    """The catalog can't be reached."""

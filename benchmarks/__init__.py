@@ -1,0 +1,1 @@
+"""Measures oMLX as its clients see it; method and results: README.md beside this file."""

@@ -1,0 +1,95 @@
+"""What every result carries besides its figures: when, on what machine, with which versions; and how it is printed and kept."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def machine_card() -> dict[str, Any]:
+    """The machine and the versions that a figure belongs to, and how busy it was (1 when every core had something to do)."""
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0] / (os.cpu_count() or 1), 2),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "commit": _commit(),
+        **{name: metadata.version(name) for name in ("mlx", "mlx-lm", "ray")},
+    }
+
+
+def new_document(name: str, **settings: Any) -> dict[str, Any]:
+    """A result without its figures. Make it before anything is measured, so that its load is that of others."""
+    return {
+        "benchmark": name,
+        "machine": machine_card(),
+        "command": " ".join(["python -m", f"benchmarks.bench_{name}", *sys.argv[1:]]),
+        "settings": settings,
+    }
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Columns with two spaces in between, names to the left and numbers to the right."""
+    cells = [list(header), *([_cell(value) for value in row] for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    numeric = [all(not isinstance(row[column], str) for row in rows) for column in range(len(header))]
+    lines = []
+    for row in cells:
+        aligned = (
+            text.rjust(width) if right else text.ljust(width) for text, width, right in zip(row, widths, numeric, strict=True)
+        )
+        lines.append("  ".join(aligned).rstrip())
+    return "\n".join(lines)
+
+
+def finish(document: dict[str, Any], text: str, *, keep: bool, name: str | None = None) -> Path | None:
+    """Print a result: its text, where it is kept if it is (under the benchmark's name or another), the document last."""
+    print(text)
+    kept = save(name or document["benchmark"], document, text) if keep else None
+    if kept is not None:
+        print(f"kept in {kept}")
+    print(json.dumps(document))
+    return kept
+
+
+def save(name: str, document: dict[str, Any], text: str) -> Path:
+    """Write a result as JSON and as the text that people read, dated, beside the earlier ones."""
+    RESULTS.mkdir(exist_ok=True)
+    stem = RESULTS / f"{document['machine']['date']}-{name}"
+    stem.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n")
+    stem.with_suffix(".txt").write_text(text.rstrip() + "\n")
+    return stem.with_suffix(".json")
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}" if abs(value) < 10 else f"{value:.1f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _cpu_name() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _commit() -> str:
+    done = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False, cwd=Path(__file__).parent
+    )
+    return done.stdout.strip() or "unknown"

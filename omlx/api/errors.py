@@ -1,0 +1,149 @@
+"""Every error as OpenAI's clients expect it, from one table."""
+
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import Request, Response
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import Scope
+
+from actors.errors import (
+    CatalogError,
+    ContextLengthError,
+    EngineError,
+    InvalidJobError,
+    ModelLoadError,
+    ModelNotFoundError,
+    OmlxError,
+    QueueFullError,
+    RequestTimeoutError,
+)
+from omlx.api.openai import ErrorDetail, ErrorResponse
+
+CLIENT_GONE = 499  # nobody reads it; it counts in the metrics
+_INVALID = "invalid_request_error"
+_SERVER = "server_error"
+_LIMIT = "rate_limit_error"
+_log = logging.getLogger(__name__)
+
+
+class RequestError(OmlxError):
+    """A request is refused before an engine sees it.
+
+    Args:
+        message: Why, for the client.
+        param: The field to blame, as a dotted path.
+        code: A word for programs.
+        status: The HTTP status.
+    """
+
+    def __init__(
+        self, message: str, *, param: str | None = None, code: str = "invalid_value", status: int = HTTPStatus.BAD_REQUEST
+    ) -> None:
+        self.param = param
+        self.code = code
+        self.status = status
+        super().__init__(message)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How a class of errors is told.
+
+    Attributes:
+        type: Whose fault it is.
+        code: A word for programs.
+        headers: Whether and when to try again, as openai-python reads it.
+    """
+
+    status: int
+    type: str
+    code: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+ERRORS: Mapping[type[OmlxError], Kind] = {
+    ModelNotFoundError: Kind(404, _INVALID, "model_not_found"),
+    ContextLengthError: Kind(400, _INVALID, "context_length_exceeded"),
+    InvalidJobError: Kind(400, _INVALID, "invalid_value"),
+    QueueFullError: Kind(429, _LIMIT, "queue_full"),
+    RequestTimeoutError: Kind(504, _SERVER, "request_timeout", {"x-should-retry": "false"}),
+    ModelLoadError: Kind(503, _SERVER, "model_load_failed", {"x-should-retry": "false"}),
+    EngineError: Kind(503, _SERVER, "engine_died", {"retry-after": "1"}),
+    CatalogError: Kind(503, _SERVER, "catalog_unavailable", {"retry-after": "1"}),
+}
+_UNEXPECTED = Kind(500, _SERVER, "internal_error")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An error on its way to the client."""
+
+    kind: Kind
+    message: str
+    param: str | None = None
+
+    def body(self) -> ErrorResponse:
+        """What the client reads."""
+        return ErrorResponse(error=ErrorDetail(message=self.message, type=self.kind.type, param=self.param, code=self.kind.code))
+
+    def response(self) -> Response:
+        """The error as a whole answer."""
+        return Response(self.body().model_dump_json(), self.kind.status, dict(self.kind.headers), media_type="application/json")
+
+
+def request_id(scope: Scope) -> str:
+    """The id that the request's answer carries in `x-request-id`."""
+    return str(scope.get("omlx.request_id", "unknown"))
+
+
+def reply_to(error: Exception, scope: Scope) -> Reply:
+    """What to tell a client. An error that nothing foresaw is logged, and told without its details."""
+    if isinstance(error, RequestError):
+        return Reply(Kind(error.status, _INVALID, error.code), str(error), error.param)
+    for known in type(error).__mro__:
+        if known in ERRORS:
+            return Reply(_timed(ERRORS[known], error), str(error), _param(error))
+    _log.error("request %s failed", request_id(scope), exc_info=error)
+    return Reply(_UNEXPECTED, f"The server failed in a way it did not foresee. Its log says more under {request_id(scope)}.")
+
+
+def _timed(kind: Kind, error: Exception) -> Kind:
+    """The kind, with the time to try again where the error itself knows it."""
+    return replace(kind, headers={"retry-after": str(error.retry_after)}) if isinstance(error, QueueFullError) else kind
+
+
+def _param(error: Exception) -> str | None:
+    if isinstance(error, InvalidJobError):
+        return error.param
+    return "model" if isinstance(error, ModelNotFoundError) else None
+
+
+async def _known(request: Request, error: Exception) -> Response:
+    return reply_to(error, request.scope).response()
+
+
+async def _gone(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=CLIENT_GONE)
+
+
+async def _http(request: Request, error: HTTPException) -> Response:
+    """Starlette's own: an unknown URL, a wrong method."""
+    asked = f"{request.method} {request.url.path}"
+    codes = {
+        404: ("unknown_url", f"There is nothing at {asked}."),
+        405: ("method_not_allowed", f"{asked} is not possible with this method."),
+    }
+    code, message = codes.get(error.status_code, ("http_error", str(error.detail)))
+    return Reply(Kind(error.status_code, _INVALID, code, error.headers or {}), message).response()
+
+
+HANDLERS: Mapping[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
+    OmlxError: _known,
+    HTTPException: _http,
+    ClientDisconnect: _gone,
+}

@@ -1,0 +1,403 @@
+"""OpenAI's wire format: what clients send and what they get. Knows nothing of how a request is answered.
+
+Unknown fields are accepted, and null stands for an absent field. A field that would change the answer and that this
+server doesn't follow is refused by name.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal, NotRequired, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+from typing_extensions import TypedDict  # pydantic takes the standard one from Python 3.12 on
+
+from scheduler.sampling import MAX_TOP_LOGPROBS
+
+UNSUPPORTED = "unsupported_parameter"
+AT_ODDS = "fields_at_odds"
+_MAX_TOKENS = (1 << 31) - 1
+_MAX_STOPS = 16
+
+
+def _refuse_unless(harmless: Callable[[Any], bool], reason: str) -> AfterValidator:
+    def check(value: Any) -> Any:
+        if not harmless(value):
+            raise PydanticCustomError(UNSUPPORTED, "{reason}", {"reason": reason})
+        return value
+
+    return AfterValidator(check)
+
+
+def _wrong(name: str, reason: str) -> PydanticCustomError:
+    """A field that is wrong beside another one; validation of the whole can't say where otherwise."""
+    return PydanticCustomError(AT_ODDS, "Invalid '{name}': {reason}.", {"name": name, "reason": reason})
+
+
+def _empty(value: Any) -> bool:
+    return not value
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _content_kind(value: Any) -> str | None:
+    return "text" if isinstance(value, str) else "parts" if isinstance(value, list) else None
+
+
+def _prompt_kind(value: Any) -> str | None:
+    if isinstance(value, list) and value:
+        return "prompts" if isinstance(value[0], str | list) else "tokens"
+    return "text" if isinstance(value, str) else None
+
+
+class _Received(BaseModel):
+    """An object of a request's body."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_means_absent(cls, data: Any) -> Any:
+        return {name: value for name, value in data.items() if value is not None} if isinstance(data, dict) else data
+
+
+class TextPart(_Received):
+    """A piece of a message's content."""
+
+    type: Annotated[
+        str, _refuse_unless(lambda kind: kind == "text", "This model takes text only: content parts must have the type 'text'.")
+    ]
+    text: str
+
+
+Content = Annotated[
+    Annotated[str, Tag("text")] | Annotated[list[TextPart], Field(min_length=1), Tag("parts")],
+    Discriminator(
+        _content_kind,
+        custom_error_type="content_type",
+        custom_error_message="Input should be a string or a list of parts",
+    ),
+]
+
+
+class Message(_Received):
+    """One turn of a conversation. What else it has (a name, tool calls) goes to the model's chat template as it is."""
+
+    model_config = ConfigDict(extra="allow")
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: Annotated[Content | None, Field(validate_default=True)] = None
+
+    @field_validator("content")
+    @classmethod
+    def _only_assistants_may_be_silent(cls, content: Any, info: ValidationInfo) -> Any:
+        if content is None and info.data.get("role", "assistant") != "assistant":
+            raise PydanticCustomError("missing", "Field required")
+        return content
+
+
+class StreamOptions(_Received):
+    """What a stream contains besides the answer."""
+
+    include_usage: bool = False
+
+
+TokenIds = list[Annotated[int, Field(strict=True, ge=0, le=_MAX_TOKENS)]]
+
+
+class GenerationRequest(_Received):
+    """What both ways of asking have in common."""
+
+    model: Annotated[str, Field(min_length=1)]
+    stream: bool = False
+    stream_options: StreamOptions = StreamOptions()
+    max_tokens: Annotated[int | None, Field(ge=1, le=_MAX_TOKENS)] = None
+    max_completion_tokens: Annotated[int | None, Field(ge=1, le=_MAX_TOKENS, description="Wins over max_tokens.")] = None
+    temperature: Annotated[float, Field(ge=0.0, le=2.0, allow_inf_nan=False)] = 1.0
+    top_p: Annotated[float, Field(gt=0.0, le=1.0, allow_inf_nan=False)] = 1.0
+    stop: Annotated[
+        list[Annotated[str, Field(min_length=1)]],
+        Field(max_length=_MAX_STOPS),
+        BeforeValidator(_as_list),
+        WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "maxItems": _MAX_STOPS}]}),
+    ] = []
+    seed: Annotated[int | None, Field(ge=-(1 << 63), lt=1 << 64)] = None
+    user: Annotated[str, Field(max_length=256, description="Users of one priority share a model fairly.")] = ""
+    priority: Annotated[int, Field(ge=-1000, le=1000, description="A lower value is handled earlier.")] = 0
+    timeout: Annotated[float | None, Field(gt=0.0, le=86400.0, description="Seconds after which the request is ended.")] = None
+    n: Annotated[int, _refuse_unless(lambda n: n == 1, "One answer is given to a request: 'n' must be 1.")] = 1
+    frequency_penalty: Annotated[float, Field(ge=-2.0, le=2.0, allow_inf_nan=False)] = 0.0
+    presence_penalty: Annotated[float, Field(ge=-2.0, le=2.0, allow_inf_nan=False)] = 0.0
+    repetition_penalty: Annotated[float, Field(gt=0.0, le=100.0, allow_inf_nan=False)] = 1.0
+    logit_bias: dict[
+        Annotated[int, Field(ge=0, le=_MAX_TOKENS)], Annotated[float, Field(ge=-100.0, le=100.0, allow_inf_nan=False)]
+    ] = {}
+    top_k: Annotated[int, Field(ge=-1, le=_MAX_TOKENS, description="0 and -1 take all tokens.")] = 0
+    min_p: Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)] = 0.0
+    min_tokens: Annotated[int, Field(ge=0, le=_MAX_TOKENS)] = 0
+    ignore_eos: bool = False
+    stop_token_ids: TokenIds = []
+
+    @property
+    def token_limit(self) -> int | None:
+        """The most tokens to generate; None where the client didn't say."""
+        return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
+
+    @property
+    def wanted_logprobs(self) -> int | None:
+        """How many of the most likely tokens to report beside each token; None reports nothing."""
+        return None
+
+    @model_validator(mode="after")
+    def _min_tokens_fit(self) -> Self:
+        if self.token_limit is not None and self.min_tokens > self.token_limit:
+            raise _wrong("min_tokens", f"more than the most tokens to generate, {self.token_limit}")
+        return self
+
+
+class ChatRequest(GenerationRequest):
+    """The body of `POST /v1/chat/completions`."""
+
+    messages: Annotated[list[Message], Field(min_length=1)]
+    tools: Annotated[list[Any], _refuse_unless(_empty, "Tools are not supported; leave them out or empty.")] = []
+    functions: Annotated[list[Any], _refuse_unless(_empty, "Functions are not supported; leave them out or empty.")] = []
+    tool_choice: Annotated[
+        Any, _refuse_unless(lambda choice: choice in ("none", "auto"), "Tools are not supported, so none can be required.")
+    ] = "none"
+    function_call: Annotated[
+        Any,
+        _refuse_unless(lambda choice: choice in ("none", "auto"), "Functions are not supported, so none can be required."),
+    ] = "none"
+    response_format: Annotated[
+        dict[str, Any],
+        _refuse_unless(
+            lambda form: form.get("type", "text") == "text", "Answers are plain text; other formats are not supported."
+        ),
+    ] = {}
+    logprobs: bool = False
+    top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] = 0
+
+    @property
+    def wanted_logprobs(self) -> int | None:
+        """How many of the most likely tokens to report beside each token; None reports nothing."""
+        return self.top_logprobs if self.logprobs else None
+
+    @model_validator(mode="after")
+    def _top_logprobs_need_logprobs(self) -> Self:
+        if self.top_logprobs and not self.logprobs:
+            raise _wrong("top_logprobs", "of no use unless 'logprobs' is true")
+        return self
+
+
+_PROMPT_FORMS = "Input should be a string, a list of token ids, or a list with one of these"
+OnePrompt = Annotated[
+    Annotated[str, Tag("text")] | Annotated[TokenIds, Tag("tokens")],
+    Discriminator(_prompt_kind, custom_error_type="prompt_type", custom_error_message=_PROMPT_FORMS),
+]
+Prompt = Annotated[
+    Annotated[str, Tag("text")]
+    | Annotated[TokenIds, Tag("tokens")]
+    | Annotated[
+        list[OnePrompt],
+        _refuse_unless(lambda prompts: len(prompts) == 1, "One prompt is taken with a request; send the others in their own."),
+        Tag("prompts"),
+    ],
+    Discriminator(_prompt_kind, custom_error_type="prompt_type", custom_error_message=_PROMPT_FORMS),
+]
+
+
+class CompletionRequest(GenerationRequest):
+    """The body of `POST /v1/completions`."""
+
+    prompt: Prompt
+    best_of: Annotated[int, _refuse_unless(lambda n: n == 1, "One answer is made for a request: 'best_of' must be 1.")] = 1
+    echo: Annotated[bool, _refuse_unless(_empty, "'echo' is not supported: put the prompt before the answer yourself.")] = False
+    suffix: Annotated[str, _refuse_unless(_empty, "'suffix' is not supported; leave it out or empty.")] = ""
+    logprobs: Annotated[
+        int | None, Field(strict=True, ge=0, le=5), BeforeValidator(lambda value: None if value is False else value)
+    ] = None
+
+    @property
+    def wanted_logprobs(self) -> int | None:
+        """How many of the most likely tokens to report beside each token; None reports nothing."""
+        return self.logprobs
+
+
+class PromptTokensDetails(BaseModel):
+    """Of the prompt's tokens, those that were computed before."""
+
+    cached_tokens: int = 0
+
+
+class Usage(BaseModel):
+    """What a request took, in tokens."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: PromptTokensDetails = PromptTokensDetails()
+
+
+class Head(TypedDict):
+    """What every answer and every chunk of it begins with."""
+
+    id: str
+    created: int
+    model: str
+    system_fingerprint: str
+
+
+class _Answer(BaseModel):
+    id: str
+    created: int
+    model: str
+    system_fingerprint: str
+    usage: Usage
+
+
+class TopLogprob(TypedDict):
+    """A token that might have come, and how likely the model held it."""
+
+    token: str
+    bytes: Sequence[int] | None
+    logprob: float
+
+
+class ContentLogprob(TopLogprob):
+    """A token of the answer, and what might have come in its place, most likely first."""
+
+    top_logprobs: list[TopLogprob]
+
+
+class ChatLogprobs(TypedDict):
+    """The logprobs of an answer's tokens."""
+
+    content: list[ContentLogprob]
+    refusal: None
+
+
+class CompletionLogprobs(TypedDict):
+    """The same as completions have it: a list for each property, an item for each token.
+
+    `text_offset` is where a token begins in the answer, in characters. `top_logprobs` has the token itself too.
+    """
+
+    tokens: list[str]
+    token_logprobs: list[float]
+    top_logprobs: list[dict[str, float]]
+    text_offset: list[int]
+
+
+class ChatMessage(BaseModel):
+    """The model's turn."""
+
+    role: Literal["assistant"] = "assistant"
+    content: str
+    refusal: None = None
+
+
+class ChatChoice(BaseModel):
+    """The one answer of a chat completion."""
+
+    index: int = 0
+    message: ChatMessage
+    logprobs: ChatLogprobs | None = None
+    finish_reason: str
+
+
+class ChatCompletion(_Answer):
+    """A whole answer to a conversation."""
+
+    object: Literal["chat.completion"] = "chat.completion"
+    choices: list[ChatChoice]
+
+
+class CompletionChoice(BaseModel):
+    """The one answer of a completion."""
+
+    index: int = 0
+    text: str
+    logprobs: CompletionLogprobs | None = None
+    finish_reason: str
+
+
+class Completion(_Answer):
+    """A whole answer to a prompt."""
+
+    object: Literal["text_completion"] = "text_completion"
+    choices: list[CompletionChoice]
+
+
+class ChatDelta(TypedDict, total=False):
+    """What a chunk adds to the model's turn."""
+
+    role: Literal["assistant"]
+    content: str
+
+
+class ChatChunkChoice(TypedDict):
+    """A chunk of a chat completion."""
+
+    index: int
+    delta: ChatDelta
+    logprobs: ChatLogprobs | None
+    finish_reason: str | None
+
+
+class CompletionChunkChoice(TypedDict):
+    """A chunk of a completion."""
+
+    index: int
+    text: str
+    logprobs: CompletionLogprobs | None
+    finish_reason: str | None
+
+
+class Chunk(Head):
+    """One event of a stream; `usage` is there when the client asked for it, and filled in the last one."""
+
+    object: str
+    choices: list[ChatChunkChoice | CompletionChunkChoice]
+    usage: NotRequired[dict[str, Any] | None]
+
+
+class Model(BaseModel):
+    """A model that requests may name."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str = "omlx"
+
+
+class ModelList(BaseModel):
+    """Every model that requests may name."""
+
+    object: Literal["list"] = "list"
+    data: list[Model]
+
+
+class ErrorDetail(BaseModel):
+    """Why a request failed."""
+
+    message: str
+    type: str
+    param: str | None = None
+    code: str | None = None
+
+
+class ErrorResponse(BaseModel):
+    """The body of every answer that is an error."""
+
+    error: ErrorDetail

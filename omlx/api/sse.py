@@ -1,0 +1,51 @@
+"""Server-sent events as OpenAI frames them, and the response that sends them."""
+
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
+
+import orjson
+from fastapi import Response
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
+
+from omlx.api.disconnect import unless_gone
+
+DONE = b"data: [DONE]\n\n"
+
+
+def event(data: Mapping[str, Any]) -> bytes:
+    """One event. JSON has no bare line breaks, so a single `data:` line holds it."""
+    return b"data: " + orjson.dumps(data) + b"\n\n"
+
+
+class EventStream(Response):
+    """Sends events as they are made, for as long as the client is there; then closes their generator.
+
+    Args:
+        first: The events that are there already.
+        rest: The others, from a generator that has been started: only then does closing it run its `finally`.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(self, first: bytes, rest: AsyncGenerator[bytes, None]) -> None:
+        super().__init__(headers={"cache-control": "no-cache", "x-accel-buffering": "no"})
+        del self.headers["content-length"]
+        self._first = first
+        self._rest = rest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - as ASGI has it
+        """Send everything, or as much as the client waits for."""
+        try:
+            await unless_gone(receive, self._send(send))
+        except ClientDisconnect:
+            pass  # the answer's own clean-up has run
+        finally:
+            await self._rest.aclose()
+
+    async def _send(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": self._first, "more_body": True})
+        async for events in self._rest:
+            await send({"type": "http.response.body", "body": events, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})

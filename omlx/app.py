@@ -1,0 +1,65 @@
+"""Puts the HTTP side together: routes, middleware, errors and metrics around the services it is given."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+
+from omlx import __version__
+from omlx.api.body import schemas
+from omlx.api.chat import chat_routes
+from omlx.api.completions import completion_routes
+from omlx.api.errors import HANDLERS
+from omlx.api.health import health_routes
+from omlx.api.middleware import DEFAULT_MAX_BODY_BYTES, BodyLimit, RequestId, RequestMetrics, UnforeseenErrors
+from omlx.api.models import model_routes
+from omlx.api.openai import ChatRequest, CompletionRequest
+from omlx.api.ports import Services
+from omlx.api.streaming import Answering
+from omlx.metrics.registry import Metrics
+from omlx.metrics.routes import metrics_routes
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+class _App(FastAPI):
+    """Describes the bodies that the routes read themselves, too."""
+
+    def openapi(self) -> dict[str, Any]:
+        schema = super().openapi()
+        schema["components"]["schemas"].update(schemas([ChatRequest, CompletionRequest]))
+        return schema
+
+
+def create_app(services: Services, *, max_body_bytes: int = DEFAULT_MAX_BODY_BYTES, lifespan: Lifespan | None = None) -> FastAPI:
+    """The ASGI application.
+
+    Args:
+        services: Models and answers.
+        max_body_bytes: The largest body of a request that is taken.
+        lifespan: What to run around serving.
+    """
+    metrics = Metrics(services.engine_stats)
+    app = _App(
+        title="oMLX",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        exception_handlers=dict(HANDLERS),
+        middleware=[
+            Middleware(RequestId),
+            Middleware(RequestMetrics, metrics=metrics),
+            Middleware(UnforeseenErrors),
+            Middleware(BodyLimit, max_bytes=max_body_bytes),
+        ],
+    )
+    answering = Answering(services, metrics)
+    app.include_router(chat_routes(answering))
+    app.include_router(completion_routes(answering))
+    app.include_router(model_routes(services))
+    app.include_router(health_routes(services))
+    app.include_router(metrics_routes(metrics))
+    return app

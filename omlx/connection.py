@@ -1,0 +1,134 @@
+"""The ingress' end of one engine: its one stream, and the queue of each request that waits on it."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+
+from actors.contracts import Delta, EngineClient, Job, StepItem
+from actors.errors import EngineError, OmlxError, RequestTimeoutError
+from scheduler.stats import SchedulerStats
+
+_log = logging.getLogger(__name__)
+_Item = Delta | EngineError
+
+
+class Answer:
+    """One accepted request: its deltas as they come.
+
+    Attributes:
+        request_id: The job's.
+        model_id: Who answers.
+        prompt_tokens: How many tokens its prompt has.
+    """
+
+    def __init__(self, connection: "EngineConnection", request_id: str, prompt_tokens: int) -> None:
+        self.request_id = request_id
+        self.model_id = connection.model_id
+        self.prompt_tokens = prompt_tokens
+        self._connection = connection
+
+    async def __aiter__(self) -> AsyncIterator[Delta]:
+        """The deltas, up to and with the one that has a finish reason. Raises `EngineError` when the engine stops."""
+        queue = self._connection.queue(self.request_id)
+        while queue is not None:
+            item = await queue.get()
+            if isinstance(item, EngineError):
+                raise item
+            if item.finish_reason == "timeout":
+                raise RequestTimeoutError(item.error)
+            if item.error is not None:
+                raise EngineError(self.model_id, item.error)
+            yield item
+            if item.finish_reason is not None:
+                return
+
+    async def close(self) -> None:
+        """Abort the request unless it has ended. May be called again, and while being cancelled."""
+        self._connection.leave(self.request_id)
+
+
+class EngineConnection:
+    """A consumer's stream from one engine, shared by all its requests. Belongs to one event loop.
+
+    Args:
+        model_id: What the engine serves.
+        client: The engine.
+        consumer: Who the stream belongs to: one id for the whole ingress.
+        ended: Called once, when the stream has ended for whatever reason.
+    """
+
+    def __init__(self, model_id: str, client: EngineClient, consumer: str, ended: Callable[["EngineConnection"], None]) -> None:
+        self.model_id = model_id
+        self.stats = SchedulerStats()
+        self._client = client
+        self._consumer = consumer
+        self._ended = ended
+        self._queues: dict[str, asyncio.Queue[_Item]] = {}
+        self._end: EngineError | None = None
+        self._open = asyncio.Event()
+        self._pump = asyncio.create_task(self._receive())
+        self._aborts: set[asyncio.Task[None]] = set()
+
+    async def submit(self, job: Job) -> Answer:
+        """Send a job. Raises `InvalidJobError`, or `EngineError` when the engine is gone."""
+        await self._open.wait()
+        if self._end is not None:
+            raise self._end
+        self._queues[job.request_id] = asyncio.Queue()
+        try:
+            prompt_tokens = await self._client.submit(self._consumer, job)
+        except asyncio.CancelledError:
+            self.leave(job.request_id)
+            raise
+        except Exception:
+            self._queues.pop(job.request_id, None)
+            raise
+        return Answer(self, job.request_id, prompt_tokens)
+
+    def queue(self, request_id: str) -> "asyncio.Queue[_Item] | None":
+        """Where a request's deltas arrive; None once it has been left."""
+        return self._queues.get(request_id)
+
+    def leave(self, request_id: str) -> None:
+        """Forget a request, and abort it in the engine unless it has ended."""
+        if self._queues.pop(request_id, None) is None or self._end is not None:
+            return
+        task = asyncio.get_running_loop().create_task(self._abort(request_id))
+        self._aborts.add(task)
+        task.add_done_callback(self._aborts.discard)
+
+    async def close(self) -> None:
+        """End the stream; the engine aborts what is left."""
+        self._pump.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._pump
+
+    async def _receive(self) -> None:
+        reason = EngineError(self.model_id, "it was shut down")
+        try:
+            async for data in self._client.stream(self._consumer):
+                self._open.set()
+                self._deliver(StepItem.decode(data))
+        except EngineError as error:
+            reason = error
+        finally:
+            self._end = reason
+            self._open.set()
+            for queue in self._queues.values():
+                queue.put_nowait(reason)
+            self._ended(self)
+
+    def _deliver(self, item: StepItem) -> None:
+        self.stats = item.stats
+        for delta in item.deltas:
+            queue = self._queues.get(delta.request_id)
+            if queue is None:
+                continue  # its client left
+            queue.put_nowait(delta)
+
+    async def _abort(self, request_id: str) -> None:
+        try:
+            await self._client.abort([request_id])
+        except OmlxError as error:
+            _log.debug("aborting %s: %s", request_id, error)

@@ -1,0 +1,1 @@
+"""The server's Prometheus metrics: what there is, where it is counted, how it is read."""

@@ -1,0 +1,153 @@
+"""Runs the server: the Ray runtime below, uvicorn above, and an orderly end for both."""
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from actors.contracts import CatalogConfig
+from actors.errors import OmlxError
+from actors.runtime import LogConfig, RayRuntime, RuntimeConfig
+from omlx.app import create_app
+from omlx.services import Services
+from omlx.settings import ServeSettings
+
+_log = logging.getLogger(__name__)
+_END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_DRAIN_SECONDS = 1  # for open streams, once the end was asked for
+_END_SECONDS = 4.5  # after which the process ends, whatever still hangs
+
+
+class ServerError(OmlxError):
+    """The server can't start."""
+
+
+def serve(settings: ServeSettings) -> None:
+    """Serve until interrupted. Raises `ServerError` when the address can't be had or Ray doesn't start."""
+    listener = _listen(settings.host, settings.port)
+    settings.base_path.mkdir(parents=True, exist_ok=True)
+    run_dir = settings.base_path / "run"
+    run_dir.mkdir(exist_ok=True)
+    runtime = RayRuntime(
+        RuntimeConfig(work_dir=run_dir, logs=LogConfig(settings.log_dir, settings.log_level), address=settings.ray_address),
+        CatalogConfig(settings.model_dirs, settings.engine),
+    )
+    for number in _END_SIGNALS:
+        signal.signal(number, _interrupt)
+    try:
+        _log.info("starting")
+        try:
+            runtime.start()
+        except Exception as error:
+            raise ServerError(f"Ray did not start: {error}") from error
+        _run_http(listener, runtime, settings)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        for number in _END_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)  # it is ending
+        _end_for_certain()
+        _log.info("stopping")
+        listener.close()
+        runtime.stop()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Take the address before anything slow starts, so that a busy port is said at once."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        raise ServerError(
+            f"Can't listen on {host}:{port}: {os.strerror(error.errno) if error.errno else error}. "
+            "Is another server running there? Choose another port with --port."
+        ) from error
+    return listener
+
+
+def _run_http(listener: socket.socket, runtime: RayRuntime, settings: ServeSettings) -> None:
+    services = Services(runtime.catalog(), runtime.engines())
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        await services.start()
+        await _say_what_to_type(services, listener)
+        try:
+            yield
+        finally:
+            await services.stop()
+
+    config = uvicorn.Config(
+        create_app(services, lifespan=lifespan),
+        log_config=None,
+        access_log=False,
+        log_level=logging.WARNING if settings.log_level != "debug" else logging.DEBUG,
+        timeout_graceful_shutdown=_DRAIN_SECONDS,
+        timeout_keep_alive=75,
+    )
+    _Server(config).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Takes the first signal to end as the wish it is, and those that an impatient user adds as the same one.
+
+    uvicorn's own skips the orderly end at the second, and raises the first again after the end.
+    """
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        before = {number: signal.signal(number, self.handle_exit) for number in _END_SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def handle_exit(self, _number: int, _frame: FrameType | None) -> None:
+        self.should_exit = True
+
+
+async def _say_what_to_type(services: Services, listener: socket.socket) -> None:
+    host, port = listener.getsockname()[:2]
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    models = await services.models()
+    if not models:
+        _log.warning("there is no model yet: `omlx pull demo` fetches a small one")
+    model_id = models[0].model_id if models else "SmolLM2-135M-Instruct"
+    sys.stderr.write(f"""
+oMLX serves {len(models)} model{"" if len(models) == 1 else "s"} on {url}/v1. Ctrl-C ends it. Type in another terminal:
+
+  curl {url}/v1/chat/completions -d '{{"model": "{model_id}", "stream": true,
+    "messages": [{{"role": "user", "content": "What is the capital of France?"}}]}}'
+
+or in Python, after pip install openai:
+
+  from openai import OpenAI
+  client = OpenAI(base_url="{url}/v1", api_key="none")
+  messages = [{{"role": "user", "content": "What is the capital of France?"}}]
+  print(client.chat.completions.create(model="{model_id}", messages=messages).choices[0].message.content)
+
+""")
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _end_for_certain() -> None:
+    """Whatever hangs at the end must not keep the process: its children go with it."""
+    timer = threading.Timer(_END_SECONDS, os._exit, (1,))
+    timer.daemon = True
+    timer.start()

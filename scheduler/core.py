@@ -1,0 +1,80 @@
+"""One step of an engine: decide, compute, commit. Owned by a single thread; there are no locks."""
+
+from time import monotonic
+
+from scheduler.policy import FairShare, Policy
+from scheduler.request import Request
+from scheduler.scheduler import Scheduler, SchedulerConfig
+from scheduler.stats import SchedulerStats
+from scheduler.step import Runner, StepOutput, StepPlan, StepTimes
+
+
+class EngineCore:
+    """A scheduler and the runner that obeys it. Clients share fairly within a priority unless another policy is given."""
+
+    def __init__(self, runner: Runner, config: SchedulerConfig, policy: Policy | None = None) -> None:
+        self._runner = runner
+        self._scheduler = Scheduler(config, policy or FairShare())
+        self._stats = SchedulerStats()
+
+    def add(self, request: Request) -> None:
+        """Queue a request.
+
+        Raises `DuplicateRequestError` when its id is already held, and `RequestTooLargeError` when it can't be run.
+        """
+        self._scheduler.add(request)
+
+    def abort(self, request_id: str) -> bool:
+        """End a request; its row is out of the batch at the next step. False when it isn't here."""
+        return self._scheduler.abort(request_id)
+
+    def step(self) -> StepOutput:
+        """Take one step, and say what came of it."""
+        began = monotonic()
+        plan = self._scheduler.schedule()
+        planned = monotonic()
+        result = self._runner.run(plan)
+        computed = monotonic()
+        events = self._scheduler.commit(result, computed - planned)
+        times = StepTimes(planned - began, computed - planned, monotonic() - computed)
+        self._count(plan, len(events), times)
+        return StepOutput(events, times)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether `step` has anything to do."""
+        return self._scheduler.has_work
+
+    @property
+    def stats(self) -> SchedulerStats:
+        """The numbers as of the last step."""
+        return self._stats
+
+    def request_ids(self) -> tuple[str, ...]:
+        """Every request that has not ended."""
+        return self._scheduler.request_ids()
+
+    def check_integrity(self) -> None:
+        """Raise `AssertionError` when the scheduler's own books don't balance."""
+        self._scheduler.check_integrity()
+
+    def _count(self, plan: StepPlan, generated: int, times: StepTimes) -> None:
+        was = self._stats
+        prefixes = self._scheduler.prefix_cache
+        self._stats = SchedulerStats(
+            running=self._scheduler.num_running,
+            waiting=self._scheduler.num_waiting,
+            kv_bytes=self._scheduler.kv_bytes,
+            kv_budget=self._scheduler.config.kv_budget or 0,
+            preemptions=self._scheduler.num_preemptions,
+            prefix_bytes=prefixes.bytes if prefixes else 0,
+            prefix_queries=prefixes.queries if prefixes else 0,
+            prefix_hits=prefixes.hits if prefixes else 0,
+            prefix_evictions=prefixes.evictions if prefixes else 0,
+            steps=was.steps + 1,
+            prompt_tokens=was.prompt_tokens + plan.prompt_tokens,
+            generation_tokens=was.generation_tokens + generated,
+            schedule_seconds=was.schedule_seconds + times.schedule,
+            compute_seconds=was.compute_seconds + times.compute,
+            commit_seconds=was.commit_seconds + times.commit,
+        )

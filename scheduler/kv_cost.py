@@ -1,0 +1,33 @@
+"""What a sequence's KV cache takes, in bytes, as a function of its tokens."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class KvCost:
+    """The bytes of one sequence's caches.
+
+    Attributes:
+        fixed: Whatever its length: the state of recurrent layers.
+        per_token: For each token, in layers that keep all of them.
+        windows: (tokens, bytes a token) of layers that keep at most so many tokens.
+        granule: Caches grow by this many tokens at a time.
+    """
+
+    fixed: int = 0
+    per_token: int = 0
+    windows: tuple[tuple[int, int], ...] = ()
+    granule: int = 1
+
+    def of(self, tokens: int) -> int:
+        """Bytes for so many tokens."""
+        kept = -(-tokens // self.granule) * self.granule
+        return self.fixed + self.per_token * kept + sum(each * min(kept, most) for most, each in self.windows)
+
+    def tokens_within(self, budget: int, most: int) -> int:
+        """The most tokens, up to `most`, whose caches fit a budget of bytes; 0 when not even one does."""
+        low, high = 0, most
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if self.of(middle) <= budget else (low, middle - 1)
+        return low

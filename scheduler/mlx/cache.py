@@ -1,0 +1,156 @@
+"""The KV rows of the sequences being decoded, on mlx-lm's own cache objects."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Protocol
+
+import mlx.core as mx
+from mlx_lm.models.cache import CacheList, KVCache, RotatingKVCache, make_prompt_cache
+
+from scheduler.kv_cost import KvCost
+
+
+class Rows(Protocol):
+    """Holds the caches of every sequence that is being decoded, one row each."""
+
+    def add(self, request_id: str, caches: list[Any]) -> None:
+        """Take over a sequence's caches (one a layer, batch size 1) as the last row."""
+        ...
+
+    def remove(self, request_ids: Iterable[str]) -> None:
+        """Forget rows; ids that have none are ignored."""
+        ...
+
+    def read(self, request_id: str) -> Callable[[int, int], list[mx.array]]:
+        """A function of positions (start, stop) that copies a row's KV there.
+
+        It gives keys and values of each layer in turn, (1, heads, stop - start, size), not evaluated. For rows of plain KV.
+        """
+        ...
+
+    def groups(self) -> Iterator[tuple[Sequence[str], list[Any]]]:
+        """The rows in groups that share one forward: their ids in the order of the batch, and the batch's caches."""
+        ...
+
+
+def can_merge(caches: Iterable[Any]) -> bool:
+    """Whether mlx-lm can batch these caches; quantized, chunked and concatenating ones it can't."""
+    return all(can_merge(cache.caches) if isinstance(cache, CacheList) else hasattr(cache, "merge") for cache in caches)
+
+
+def can_reuse(caches: Iterable[Any]) -> bool:
+    """Whether a part of these caches stands for a part of the tokens: in plain KV it does, in windows and states it doesn't."""
+    return all(type(cache) is KVCache for cache in caches)
+
+
+def from_blocks(blocks: Sequence[Sequence[mx.array]]) -> list[KVCache]:
+    """Caches that begin with some blocks' KV, each block as `Rows.read` gave it."""
+    caches = []
+    for layer in range(0, len(blocks[0]), 2):
+        cache = KVCache()
+        cache.keys = mx.concatenate([block[layer] for block in blocks], axis=2)
+        cache.values = mx.concatenate([block[layer + 1] for block in blocks], axis=2)
+        cache.offset = cache.keys.shape[2]
+        caches.append(cache)
+    return caches
+
+
+def arrays(caches: Iterable[Any]) -> list[Any]:
+    """Every array that the caches hold, to be evaluated with the step: an unevaluated graph would pin its inputs."""
+    return [cache.state for cache in caches if not cache.empty()]
+
+
+class MergedRows:
+    """All rows in one batch: merged when they join, filtered when they leave."""
+
+    def __init__(self) -> None:
+        self._ids: list[str] = []
+        self._caches: list[Any] = []
+
+    def add(self, request_id: str, caches: list[Any]) -> None:
+        merged = [cache.merge([cache]) for cache in caches]
+        if self._ids:
+            for mine, theirs in zip(self._caches, merged, strict=True):
+                mine.extend(theirs)
+        else:
+            self._caches = merged
+        self._ids.append(request_id)
+
+    def remove(self, request_ids: Iterable[str]) -> None:
+        gone = set(request_ids)
+        keep = [row for row, request_id in enumerate(self._ids) if request_id not in gone]
+        if len(keep) == len(self._ids):
+            return
+        self._ids = [self._ids[row] for row in keep]
+        if not keep:
+            self._caches = []
+            return
+        index = mx.array(keep)
+        for cache in self._caches:
+            cache.filter(index)
+
+    def read(self, request_id: str) -> Callable[[int, int], list[mx.array]]:
+        row = self._ids.index(request_id)
+        padding = self._caches[0].left_padding[row].item()
+
+        def copy(start: int, stop: int) -> list[mx.array]:
+            span = slice(padding + start, padding + stop)
+            parts = ((cache.keys, cache.values) for cache in self._caches)
+            return [mx.contiguous(part[row : row + 1, :, span]) for both in parts for part in both]
+
+        return copy
+
+    def groups(self) -> Iterator[tuple[Sequence[str], list[Any]]]:
+        if self._ids:
+            yield self._ids, self._caches
+
+
+class SeparateRows:
+    """Each row by itself, for caches that can't be batched: right, not fast."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, list[Any]] = {}
+
+    def add(self, request_id: str, caches: list[Any]) -> None:
+        self._rows[request_id] = caches
+
+    def remove(self, request_ids: Iterable[str]) -> None:
+        for request_id in request_ids:
+            self._rows.pop(request_id, None)
+
+    def read(self, request_id: str) -> Callable[[int, int], list[mx.array]]:
+        caches = self._rows[request_id]
+
+        def copy(start: int, stop: int) -> list[mx.array]:
+            parts = ((cache.keys, cache.values) for cache in caches)
+            return [mx.contiguous(part[:, :, start:stop]) for both in parts for part in both]
+
+        return copy
+
+    def groups(self) -> Iterator[tuple[Sequence[str], list[Any]]]:
+        for request_id, caches in self._rows.items():
+            yield (request_id,), caches
+
+
+def kv_cost(model: Any) -> KvCost:
+    """What one sequence's caches take, read off caches that hold one token."""
+    caches = make_prompt_cache(model)
+    model(mx.array([[0]]), cache=caches)
+    fixed = per_token = 0
+    windows: Counter[int] = Counter()
+    for cache in _flat(caches):
+        if isinstance(cache, RotatingKVCache):
+            windows[cache.max_size] += cache.nbytes // cache.keys.shape[2]
+        elif hasattr(cache, "offset") and not cache.empty():
+            per_token += cache.nbytes // cache.keys.shape[2]
+        else:
+            fixed += cache.nbytes
+    return KvCost(fixed, per_token, tuple(sorted(windows.items())), granule=KVCache.step)
+
+
+def _flat(caches: Iterable[Any]) -> Iterator[Any]:
+    for cache in caches:
+        if isinstance(cache, CacheList):
+            yield from _flat(cache.caches)
+        else:
+            yield cache

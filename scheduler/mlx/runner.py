@@ -1,0 +1,104 @@
+"""Computes a step's plan with an mlx-lm model: one batched decode forward, the prompts' chunks, one sampling call."""
+
+from typing import Any, Protocol
+
+import mlx.core as mx
+from mlx_lm.models.cache import make_prompt_cache
+
+from scheduler.mlx.blocks import CopyKV, KeptBlocks
+from scheduler.mlx.cache import MergedRows, Rows, SeparateRows, arrays, can_merge, from_blocks
+from scheduler.mlx.sampler import Draw, Sampled, sample
+from scheduler.request import Sequence
+from scheduler.step import Chunk, StepPlan, StepResult
+
+_CLEAR_EVERY = 256  # steps after which MLX's cache of freed buffers is returned to the system
+
+
+class LanguageModel(Protocol):
+    """What the runner needs of an mlx-lm model."""
+
+    layers: list[Any]
+
+    def __call__(self, inputs: mx.array, cache: list[Any]) -> mx.array:
+        """Token ids (rows, length) to logits (rows, length, vocabulary); the caches grow by `length`."""
+        ...
+
+
+class MlxRunner:
+    """Owns one model's rows: the caches of prompts that are going in, and those of the batch being decoded.
+
+    MLX's streams are bound to a thread: create, use and drop a runner on one.
+    """
+
+    def __init__(self, model: LanguageModel) -> None:
+        self._model = model
+        self._prompts: dict[str, list[Any]] = {}
+        self._kept = KeptBlocks()
+        self._rows: Rows = MergedRows() if can_merge(make_prompt_cache(model)) else SeparateRows()
+        self._steps = 0
+
+    def run(self, plan: StepPlan) -> StepResult:
+        """Compute a plan; see `scheduler.step.Runner`."""
+        self._kept.update(plan, self._reader)
+        self._drop(plan.dropped)
+        if plan.is_empty:
+            return StepResult({})
+        owners: list[Sequence] = []
+        logits: list[mx.array] = []
+        touched: list[Any] = []
+        by_id = {sequence.request_id: sequence for sequence in plan.decode}
+        for ids, caches in self._rows.groups():
+            rows = [by_id[request_id] for request_id in ids]
+            logits.append(self._model(mx.array([[row.output[-1]] for row in rows]), cache=caches)[:, -1, :])
+            owners += rows
+            touched += caches
+        for chunk in plan.prefill:
+            last = self._feed(chunk)
+            touched += self._prompts[chunk.sequence.request_id]
+            if chunk.is_last:
+                logits.append(last)
+                owners.append(chunk.sequence)
+        sampled = self._sample(logits, owners)
+        mx.eval(sampled.arrays() if sampled else [], arrays(touched))
+        self._join(plan.prefill)
+        self._steps += 1
+        if self._steps % _CLEAR_EVERY == 0:
+            mx.clear_cache()
+        return sampled.result([owner.request_id for owner in owners]) if sampled else StepResult({})
+
+    def _reader(self, request_id: str) -> CopyKV:
+        """See `Rows.read`; a row whose prompt was still going in is among the prompts."""
+        caches = self._prompts.get(request_id)
+        if caches is None:
+            return self._rows.read(request_id)
+        alone = SeparateRows()
+        alone.add(request_id, caches)
+        return alone.read(request_id)
+
+    def _feed(self, chunk: Chunk) -> mx.array:
+        """Feed a chunk to the model: the logits of its last position, (1, vocabulary), not evaluated."""
+        sequence = chunk.sequence
+        if chunk.is_first:
+            blocks = self._kept.beginning(sequence)
+            self._prompts[sequence.request_id] = from_blocks(blocks) if blocks else make_prompt_cache(self._model)
+        inputs = mx.array([sequence.context[chunk.start : chunk.stop]])
+        return self._model(inputs, cache=self._prompts[sequence.request_id])[:, -1, :]
+
+    def _sample(self, logits: list[mx.array], owners: list[Sequence]) -> Sampled | None:
+        if not owners:
+            return None
+        draws = [Draw(owner.request.sampling, len(owner.output), owner.changes) for owner in owners]
+        return sample(logits[0] if len(logits) == 1 else mx.concatenate(logits), draws)
+
+    def _join(self, chunks: tuple[Chunk, ...]) -> None:
+        for chunk in chunks:
+            if chunk.is_last:
+                request_id = chunk.sequence.request_id
+                self._rows.add(request_id, self._prompts.pop(request_id))
+
+    def _drop(self, request_ids: tuple[str, ...]) -> None:
+        if not request_ids:
+            return
+        for request_id in request_ids:
+            self._prompts.pop(request_id, None)
+        self._rows.remove(request_ids)

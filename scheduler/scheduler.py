@@ -1,0 +1,275 @@
+"""Decides what each step computes: who is admitted, whose prompt goes on, who yields, who has ended. Touches no tensor."""
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from time import monotonic
+
+from scheduler.kv_cost import KvCost
+from scheduler.pace import StepPacer
+from scheduler.policy import Policy
+from scheduler.prefix_cache import BLOCK_TOKENS, Kept, PrefixCache
+from scheduler.request import FinishReason, Request, Sequence, SequenceState
+from scheduler.step import Chunk, StepPlan, StepResult, TokenEvent
+
+_HEADROOM = 32  # tokens beyond its prompt that a newcomer must find room for, lest it be preempted at once
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerConfig:
+    """The scheduler's bounds.
+
+    Attributes:
+        max_num_seqs: The most sequences that are prefilling or running at once; others wait.
+        max_step_tokens: The most prompt tokens that one step feeds.
+        max_decode_stall: Seconds that a step may take while sequences are being decoded.
+        kv_cost: What a sequence's KV takes.
+        kv_budget: Bytes that all KV may take together, that of running sequences and that kept for others to come; None
+            for no bound.
+        reuse_kv: Whether the runner can keep the KV of a sequence for others that begin alike.
+    """
+
+    max_num_seqs: int = 8
+    max_step_tokens: int = 2048
+    max_decode_stall: float = 0.1
+    kv_cost: KvCost = field(default_factory=KvCost)
+    kv_budget: int | None = None
+    reuse_kv: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("max_num_seqs", "max_step_tokens"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+
+
+class DuplicateRequestError(ValueError):
+    """A request with this id is already held."""
+
+
+class RequestTooLargeError(ValueError):
+    """A request's KV could never fit the budget, even alone."""
+
+
+class Scheduler:
+    """Continuous batching: sequences join and leave between steps.
+
+    A step takes every running sequence's next token, and what is left of its time goes to the prompts of those admitted, in
+    the order of their admission. A policy decides who is admitted next, and who gives its memory back when the KV of all no
+    longer fits: that one waits again, and its tokens are computed anew when it is admitted. `schedule` and `commit`
+    alternate; `add` and `abort` may come in between.
+    """
+
+    def __init__(self, config: SchedulerConfig, policy: Policy, clock: Callable[[], float] = monotonic) -> None:
+        self.config = config
+        self.num_preemptions = 0
+        self._policy = policy
+        self._clock = clock
+        self._pacer = StepPacer(config.max_decode_stall, config.max_step_tokens)
+        self._sequences: dict[str, Sequence] = {}
+        self._active: list[Sequence] = []
+        self._dropped: list[str] = []
+        self._keep: list[tuple[str, tuple[Kept, ...]]] = []
+        block_bytes = config.kv_cost.per_token * BLOCK_TOKENS
+        self._prefixes = PrefixCache(block_bytes, self._unused_bytes()) if config.reuse_kv else None
+        self._planned = StepPlan()
+
+    def add(self, request: Request) -> None:
+        """Queue a request.
+
+        Raises `DuplicateRequestError` when its id is already held, and `RequestTooLargeError` when it can't be run.
+        """
+        if request.request_id in self._sequences:
+            raise DuplicateRequestError(f"request {request.request_id!r} is already here")
+        needed = self.config.kv_cost.of(len(request.prompt) + request.max_tokens)
+        if self.config.kv_budget is not None and needed > self.config.kv_budget:
+            raise RequestTooLargeError(f"{needed} bytes of KV are needed, and {self.config.kv_budget} are all there is")
+        sequence = Sequence(request, arrived=self._clock())
+        self._sequences[request.request_id] = sequence
+        self._policy.add(sequence)
+
+    def abort(self, request_id: str) -> bool:
+        """End a sequence, wherever it stands; its row is gone at the next step. False when it isn't here."""
+        sequence = self._sequences.get(request_id)
+        if sequence is None:
+            return False
+        self._finish(sequence, FinishReason.ABORT)
+        self._fit_prefixes()
+        return True
+
+    def schedule(self) -> StepPlan:
+        """Make room for those who run, admit who fits, and plan one step."""
+        preempted = self._make_room()
+        if not preempted:
+            self._admit()
+        self._fit_prefixes()
+        decode = tuple(s for s in self._active if s.state is SequenceState.RUNNING)
+        chunks = tuple(self._chunks(self._pacer.budget(decoding=bool(decode))))
+        self._planned = StepPlan(
+            keep=tuple(self._keep),
+            forget=self._prefixes.take_evicted() if self._prefixes is not None else (),
+            dropped=tuple(self._dropped),
+            decode=decode,
+            prefill=chunks,
+        )
+        self._keep.clear()
+        self._dropped.clear()
+        return self._planned
+
+    def commit(self, result: StepResult, seconds: float) -> tuple[TokenEvent, ...]:
+        """Take a step's tokens: append them, move finished prompts to the batch, end who is done.
+
+        Args:
+            result: A token for every sequence that the plan owed one.
+            seconds: What computing the plan took.
+        """
+        plan = self._planned
+        if not plan.is_empty:
+            self._pacer.observe(seconds, prompt_tokens=plan.prompt_tokens, decoding=bool(plan.decode))
+        for chunk in plan.prefill:
+            sequence = chunk.sequence
+            self._let_go(sequence)
+            sequence.num_computed = chunk.stop
+            if chunk.is_last:
+                self._remember(sequence)
+                sequence.state = SequenceState.RUNNING
+        events = tuple(self._events(result))
+        self._fit_prefixes()  # what was locked may have been all that could have gone
+        return events
+
+    @property
+    def num_waiting(self) -> int:
+        """Sequences that wait to be admitted, for the first time or again."""
+        return len(self._policy)
+
+    @property
+    def num_running(self) -> int:
+        """Sequences that hold a row: their prompt is going in or they are being decoded."""
+        return len(self._active)
+
+    @property
+    def kv_bytes(self) -> int:
+        """What the KV of those who hold a row takes, the next token's included."""
+        return sum(self._kv_bytes(sequence) for sequence in self._active)
+
+    @property
+    def prefix_cache(self) -> PrefixCache | None:
+        """What is kept for others; to be looked at, not changed."""
+        return self._prefixes
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a step has anything to do, be it only to forget rows."""
+        return bool(self._sequences or self._dropped)
+
+    def request_ids(self) -> tuple[str, ...]:
+        """Every request that has not ended."""
+        return tuple(self._sequences)
+
+    def check_integrity(self) -> None:
+        """Raise `AssertionError` unless every sequence is in exactly one place and in the state of that place."""
+        waiting = list(self._policy)
+        assert all(s.state is SequenceState.WAITING for s in waiting)
+        assert all(s.state in {SequenceState.PREFILLING, SequenceState.RUNNING} for s in self._active)
+        held = [s.request_id for s in (*waiting, *self._active)]
+        assert len(held) == len(set(held)), "a sequence is in two places"
+        assert set(held) == set(self._sequences), "a sequence is lost"
+        assert len(self._active) <= self.config.max_num_seqs
+        if self._prefixes is not None and not any(s.reused for s in self._active):
+            self._prefixes.check_integrity()
+
+    def _unused_bytes(self) -> int:
+        """What the running sequences leave of the budget."""
+        return sys.maxsize if self.config.kv_budget is None else self.config.kv_budget - self.kv_bytes
+
+    def _fit_prefixes(self) -> None:
+        """Give what is kept for others the room that the running sequences leave."""
+        if self._prefixes is not None:
+            self._prefixes.budget = self._unused_bytes()
+            self._prefixes.make_room(0)
+
+    def _remember(self, sequence: Sequence) -> None:
+        """Let the KV of a row be kept, for others that begin alike."""
+        if self._prefixes is not None:
+            kept = self._prefixes.insert(sequence.computed)
+            if kept:
+                self._keep.append((sequence.request_id, kept))
+
+    def _let_go(self, sequence: Sequence) -> None:
+        """The blocks that a row began with have been read, or won't be."""
+        if self._prefixes is not None:
+            self._prefixes.unlock(sequence.reused)
+        sequence.reused = ()
+
+    def _kv_bytes(self, sequence: Sequence) -> int:
+        return self.config.kv_cost.of(sequence.num_tokens)
+
+    def _make_room(self) -> bool:
+        """Preempt until the next step's KV fits; whether anybody had to yield."""
+        budget = self.config.kv_budget
+        if budget is None:
+            return False
+        used = self.kv_bytes
+        yielded = False
+        while used > budget:
+            victim = self._policy.victim(self._active)
+            used -= self._kv_bytes(victim)
+            self._preempt(victim)
+            yielded = True
+        return yielded
+
+    def _preempt(self, sequence: Sequence) -> None:
+        self._active.remove(sequence)
+        self._dropped.append(sequence.request_id)
+        self.num_preemptions += 1
+        self._remember(sequence)
+        self._let_go(sequence)
+        sequence.preempt()
+        self._policy.add(sequence)
+
+    def _admit(self) -> None:
+        now = self._clock()
+        used = self.kv_bytes
+        while len(self._active) < self.config.max_num_seqs:
+            sequence = self._policy.peek()
+            if sequence is None:
+                return
+            used += self.config.kv_cost.of(min(sequence.num_tokens + _HEADROOM, sequence.most_tokens))
+            if self.config.kv_budget is not None and used > self.config.kv_budget:
+                return  # whoever is next waits for room: letting others pass would starve it
+            self._policy.pop()
+            sequence.admit(now, self._prefixes.lock(sequence.context) if self._prefixes is not None else ())
+            if not sequence.preemptions:
+                self._policy.charge(sequence, sequence.num_prompt - sequence.num_cached, 0)
+            self._active.append(sequence)
+
+    def _chunks(self, budget: int) -> Iterator[Chunk]:
+        for sequence in self._active:
+            if budget <= 0:
+                return
+            if sequence.state is SequenceState.PREFILLING:
+                stop = min(len(sequence.context), sequence.num_computed + budget)
+                budget -= stop - sequence.num_computed
+                yield Chunk(sequence, sequence.num_computed, stop)
+
+    def _events(self, result: StepResult) -> Iterator[TokenEvent]:
+        now = self._clock()
+        for request_id, token in result.tokens.items():
+            sequence = self._sequences[request_id]
+            sequence.append(token, now)
+            self._policy.charge(sequence, 0, 1)
+            reason = sequence.finish_reason
+            logprobs = result.logprobs.get(request_id)
+            yield TokenEvent(request_id, token, sequence.timing(now), reason, logprobs, sequence.num_cached)
+            if reason is not None:
+                self._finish(sequence, reason)
+
+    def _finish(self, sequence: Sequence, reason: FinishReason) -> None:
+        if sequence.state is not SequenceState.WAITING:
+            self._active.remove(sequence)
+            self._dropped.append(sequence.request_id)
+            self._remember(sequence)
+            self._let_go(sequence)
+        self._policy.remove(sequence)
+        sequence.state = SequenceState.FINISHED
+        sequence.finish_reason = reason
+        del self._sequences[sequence.request_id]

@@ -1,0 +1,136 @@
+"""The values that travel within one step: what was decided, what was computed, what came of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from scheduler.prefix_cache import BLOCK_TOKENS, Kept
+from scheduler.request import FinishReason, Sequence, Timing
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Tokens `start` … `stop - 1` of a sequence's context, to be fed to the model in this step.
+
+    The step that feeds the context's last token also samples the sequence's next one.
+    """
+
+    sequence: Sequence
+    start: int
+    stop: int
+
+    @property
+    def is_first(self) -> bool:
+        """Whether the row begins with this chunk, after the blocks of `sequence.reused`."""
+        return self.start == len(self.sequence.reused) * BLOCK_TOKENS
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the context is complete after this chunk."""
+        return self.stop == len(self.sequence.context)
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlan:
+    """What the runner shall compute.
+
+    The runner works in the order of the fields.
+
+    Attributes:
+        keep: Of sequences that have a row, by id: the blocks that their KV is to be kept as.
+        forget: Ids of blocks whose KV is not wanted any more; some may be among `keep`.
+        dropped: Ids of sequences that ended since the last plan; the runner forgets their rows. Some may have none yet.
+        decode: Sequences that get their next token, in the batch's order.
+        prefill: Chunks of contexts, in order of admission.
+    """
+
+    keep: tuple[tuple[str, tuple[Kept, ...]], ...] = ()
+    forget: tuple[int, ...] = ()
+    dropped: tuple[str, ...] = ()
+    decode: tuple[Sequence, ...] = ()
+    prefill: tuple[Chunk, ...] = ()
+
+    @property
+    def prompt_tokens(self) -> int:
+        """How many tokens the chunks have together."""
+        return sum(chunk.stop - chunk.start for chunk in self.prefill)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is to be computed."""
+        return not (self.decode or self.prefill)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprobs:
+    """How likely the model held a token, and what it held most likely in its place.
+
+    Attributes:
+        logprob: Natural logarithm of the token's probability, before any sampling parameter changed it; at least -9999.
+        top: The most likely tokens and their logprobs, falling; as many as were asked for.
+    """
+
+    token: int
+    logprob: float
+    top: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What the runner computed.
+
+    Attributes:
+        tokens: The sampled token of every sequence that got one, by request id.
+        logprobs: Of those that asked for them.
+    """
+
+    tokens: Mapping[str, int]
+    logprobs: Mapping[str, TokenLogprobs] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenEvent:
+    """One new token of one sequence.
+
+    Attributes:
+        timing: Where the sequence's seconds went up to this token.
+        finish_reason: Set with the sequence's last token.
+        logprobs: Where the request asked for them.
+        cached_tokens: How many of the prompt's tokens did not have to be computed.
+    """
+
+    request_id: str
+    token: int
+    timing: Timing
+    finish_reason: FinishReason | None = None
+    logprobs: TokenLogprobs | None = None
+    cached_tokens: int = 0
+
+
+@dataclass(slots=True)
+class StepTimes:
+    """Seconds that one step spent, by phase, from one monotonic clock."""
+
+    schedule: float = 0.0
+    compute: float = 0.0
+    commit: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class StepOutput:
+    """What one step gives its caller."""
+
+    events: tuple[TokenEvent, ...] = ()
+    times: StepTimes = field(default_factory=StepTimes)
+
+
+class Runner(Protocol):
+    """Computes what a plan says. It never decides; it owns the model's tensors and each sequence's KV rows."""
+
+    def run(self, plan: StepPlan) -> StepResult:
+        """Keep, forget, drop, decode and prefill as planned.
+
+        Returns a token for every sequence of `plan.decode` and for every chunk that is its context's last. Rows of
+        sequences that were neither dropped nor planned stay as they are.
+        """
+        ...

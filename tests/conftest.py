@@ -1,0 +1,41 @@
+"""What several kinds of test share: a folder of models without tensors, and one Ray runtime for all of a run."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from actors.contracts import CatalogConfig, EngineOptions
+from tests.fakes.model import ECHO_BACKEND, MODELS, write_model
+
+
+@pytest.fixture(scope="session")
+def model_dir(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    for model_id in MODELS:
+        write_model(folder, model_id)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ray_runtime(model_dir, tmp_path_factory):
+    from actors.runtime import LogConfig, RayRuntime, RuntimeConfig
+
+    root = str(Path(__file__).parents[1])
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = root  # the engines import tests.fakes
+    here = Path.cwd()
+    work = tmp_path_factory.mktemp("run")
+    runtime = RayRuntime(
+        RuntimeConfig(work_dir=work, logs=LogConfig(work / "logs")),
+        CatalogConfig((model_dir,), EngineOptions(3, 4), backend=ECHO_BACKEND),
+    )
+    try:
+        runtime.start()
+        yield runtime
+    finally:
+        runtime.stop()
+        os.chdir(here)
+        os.environ.pop("PYTHONPATH")
+        if before is not None:
+            os.environ["PYTHONPATH"] = before

@@ -1,0 +1,265 @@
+"""What every engine behind an `EngineClient` does, whichever process it is in."""
+
+import asyncio
+from contextlib import aclosing, asynccontextmanager
+from uuid import uuid4
+
+import pytest
+
+from actors.contracts import EngineOptions, EngineSpec, Job, LikelyToken, StepItem, TextPrompt
+from actors.errors import ContextLengthError, EngineError, InvalidJobError, ModelLoadError, QueueFullError
+from scheduler.sampling import SamplingParams
+from tests.fakes.model import CONTEXT, ECHO_BACKEND, model_info
+
+
+@asynccontextmanager
+async def engine(world, model_id="echo", batch=3, queue=100):
+    spec = EngineSpec(f"{model_id}-{uuid4().hex[:6]}", model_info(model_id), EngineOptions(batch, queue), ECHO_BACKEND)
+    client = await world.host.start(spec)
+    try:
+        yield client
+    finally:
+        await world.host.kill(spec.engine_id)
+
+
+@asynccontextmanager
+async def reading(client, consumer="ingress"):
+    """The deltas of a consumer's stream, once it is open."""
+    async with aclosing(client.stream(consumer)) as items:
+        assert StepItem.decode(await anext(items)).deltas == ()
+
+        async def deltas():
+            async for item in items:
+                for delta in StepItem.decode(item).deltas:
+                    yield delta
+
+        yield deltas()
+
+
+def job(text, request_id=None, **options):
+    return Job(request_id or uuid4().hex, TextPrompt(text), **options)
+
+
+async def collect(deltas, count):
+    """Texts and last deltas by request, once `count` requests have ended."""
+    texts, ends = {}, {}
+    async for delta in deltas:
+        texts[delta.request_id] = texts.get(delta.request_id, "") + delta.text
+        if delta.finish_reason:
+            ends[delta.request_id] = delta
+            if len(ends) == count:
+                break
+    return texts, ends
+
+
+def test_many_jobs_are_answered_on_one_stream(run):
+    async def test(world):
+        async with engine(world) as client, reading(client) as deltas:
+            texts = [f"héllo {n} \U0001f600" for n in range(7)]  # more than the batch holds
+            counts = await asyncio.gather(*(client.submit("ingress", job(t, str(n))) for n, t in enumerate(texts)))
+            got, ends = await collect(deltas, len(texts))
+            assert got == {str(n): text for n, text in enumerate(texts)}
+            assert counts == [len(text.encode()) for text in texts]
+            usage = ends["0"].usage
+            assert (ends["0"].finish_reason, usage.prompt_tokens, usage.completion_tokens) == ("stop", 13, 14)
+            assert min(usage.queue_seconds, usage.prefill_seconds, usage.decode_seconds) >= 0
+
+    run(test)
+
+
+def test_an_answer_ends_at_max_tokens_or_at_a_stop_text(run):
+    async def test(world):
+        async with engine(world) as client, reading(client) as deltas:
+            await client.submit("ingress", job("abcdef", "short", max_tokens=3))
+            await client.submit("ingress", job("one. two. three", "stopped", stop=(". t",)))
+            texts, ends = await collect(deltas, 2)
+            assert texts == {"short": "abc", "stopped": "one"}
+            assert (ends["short"].finish_reason, ends["stopped"].finish_reason) == ("length", "stop")
+            assert ends["stopped"].usage.completion_tokens == len("one. t")
+
+    run(test)
+
+
+def test_every_token_brings_its_logprobs_though_its_text_waits(run):
+    async def test(world):
+        async with engine(world) as client, reading(client) as deltas:
+            await client.submit("ingress", job("hé!", "a", sampling=SamplingParams(logprobs=2)))
+            await client.submit("ingress", job("xyz", "b", sampling=SamplingParams(logprobs=0), max_tokens=1))
+            await client.submit("ingress", job("none", "c"))
+            got, ended = {"a": [], "b": [], "c": []}, 0
+            async for delta in deltas:
+                got[delta.request_id].append(delta)
+                ended += delta.finish_reason is not None
+                if ended == 3:
+                    break
+            assert [delta.text for delta in got["a"]] == ["h", "", "é", "!", ""]
+            entries = [entry for delta in got["a"] for entry in delta.logprobs]
+            assert [len(delta.logprobs) for delta in got["a"]] == [1, 1, 1, 1, 0]  # the ending token is no part of the answer
+            assert b"".join(bytes(entry.token.bytes) for entry in entries) == "hé!".encode()
+            assert entries[0].top == (LikelyToken("h", (104,), -0.25), LikelyToken("x", (120,), -2.0))
+            assert [len(entry.top) for delta in got["b"] for entry in delta.logprobs] == [0]
+            assert not any(delta.logprobs for delta in got["c"])
+
+    run(test)
+
+
+def test_which_tokens_end_an_answer_is_the_jobs_to_say(run):
+    async def test(world):
+        async with engine(world) as client, reading(client) as deltas:
+            await client.submit("ingress", job("ab", "goes on", ignore_eos=True, max_tokens=6))
+            await client.submit("ingress", job("abc", "stops", stop_token_ids=(ord("b"),), ignore_eos=True, max_tokens=6))
+            texts, ends = await collect(deltas, 2)
+            assert texts == {"goes on": "ab", "stops": "a"}
+            assert (ends["goes on"].finish_reason, ends["goes on"].usage.completion_tokens) == ("length", 6)
+            assert (ends["stops"].finish_reason, ends["stops"].usage.completion_tokens) == ("stop", 2)
+
+    run(test)
+
+
+def test_a_job_that_cant_run_is_refused_with_its_own_error(run):
+    async def test(world):
+        async with engine(world) as client, reading(client) as deltas:
+            with pytest.raises(ContextLengthError) as caught:
+                await client.submit("ingress", job("x" * CONTEXT))
+            assert (caught.value.prompt_tokens, caught.value.param) == (CONTEXT, "prompt")
+            with pytest.raises(InvalidJobError):
+                await client.submit("ingress", job(""))
+            with pytest.raises(InvalidJobError, match="no token 999"):
+                await client.submit("ingress", job("x", sampling=SamplingParams(logit_bias={999: 1.0})))
+            with pytest.raises(InvalidJobError, match="no stream"):
+                await client.submit("nobody", job("x"))
+            await client.submit("ingress", job("x" * (CONTEXT - 2), "fits"))
+            _, ends = await collect(deltas, 1)
+            assert ends["fits"].finish_reason == "length"  # the context is full
+
+    run(test)
+
+
+def test_an_aborted_request_says_nothing_more_and_makes_room(run):
+    async def test(world):
+        async with engine(world, "endless", batch=1) as client, reading(client) as deltas:
+            await client.submit("ingress", job("la", "first"))
+            assert (await anext(deltas)).request_id == "first"
+            await client.submit("ingress", job("lo", "second", max_tokens=2))
+            await client.abort(["first", "unknown"])
+            texts, _ = await collect(deltas, 1)
+            assert texts["second"] == "lo"
+
+    run(test)
+
+
+def test_closing_a_stream_aborts_what_its_consumer_asked_for(run):
+    async def test(world):
+        async with engine(world, "endless", batch=1) as client, reading(client, "stays") as deltas:
+            async with reading(client, "leaves") as theirs:
+                await client.submit("leaves", job("la", "left"))
+                await anext(theirs)
+            await client.submit("stays", job("lo", "kept", max_tokens=2))
+            texts, _ = await collect(deltas, 1)
+            assert texts == {"kept": "lo"}
+
+    run(test)
+
+
+def test_opening_a_stream_again_ends_the_earlier_one(run):
+    async def test(world):
+        async with engine(world) as client, reading(client) as earlier, reading(client) as later:
+            assert [delta async for delta in earlier] == []
+            await client.submit("ingress", job("hi", "a"))
+            texts, _ = await collect(later, 1)
+            assert texts == {"a": "hi"}
+
+    run(test)
+
+
+def test_a_killed_engine_ends_its_stream_with_an_error(run):
+    async def test(world):
+        async with engine(world, "endless") as client, reading(client) as deltas:
+            closed = asyncio.create_task(client.closed())
+            await client.submit("ingress", job("la"))
+            await anext(deltas)
+            await world.kill(client)
+            with pytest.raises(EngineError):
+                async for _ in deltas:
+                    pass
+            with pytest.raises(EngineError):
+                await client.submit("ingress", job("la"))
+            await closed
+
+    run(test)
+
+
+def test_a_broken_engine_tells_its_requests_why_and_ends(run):
+    async def test(world):
+        async with engine(world, "breaks") as client, reading(client) as deltas:
+            closed = asyncio.create_task(client.closed())
+            await client.submit("ingress", job("long enough", "a"))
+            _, ends = await collect(deltas, 1)
+            assert ends["a"].finish_reason == "error"
+            assert "out of memory" in ends["a"].error
+            await closed
+
+    run(test)
+
+
+def test_a_model_that_cant_be_loaded_says_why(run):
+    async def test(world):
+        async with engine(world, "unloadable") as client:
+            with pytest.raises(ModelLoadError, match="no known kind"):
+                await client.load()
+
+    run(test)
+
+
+def test_engines_are_found_again_by_whoever_looks(run):
+    async def test(world):
+        async with engine(world) as client:
+            info = await client.load()
+            assert info.engine_id in {spec.engine_id for spec, _ in await world.host.running()}
+            again = await world.host.connect(info.engine_id)
+            assert await again.load() == info
+        assert info.engine_id not in {spec.engine_id for spec, _ in await world.host.running()}
+        with pytest.raises(EngineError):
+            await world.host.connect(info.engine_id)
+
+    run(test)
+
+
+def test_a_full_queue_turns_away_and_says_when_to_come_back(run):
+    async def test(world):
+        async with engine(world, "endless", batch=1, queue=2) as client, reading(client) as deltas:
+            for n in range(3):  # one answered, two waiting
+                await client.submit("ingress", job("la", str(n), max_tokens=50))
+            with pytest.raises(QueueFullError) as caught:
+                await client.submit("ingress", job("la"))
+            assert caught.value.retry_after >= 1
+            await collect(deltas, 1)
+            await client.submit("ingress", job("la", "later", max_tokens=2))
+            texts, _ = await collect(deltas, 3)
+            assert texts["later"] == "la"
+
+    run(test)
+
+
+def test_a_request_ends_when_its_time_is_over(run):
+    async def test(world):
+        async with engine(world, "endless", batch=1) as client, reading(client) as deltas:
+            await client.submit("ingress", job("la", "slow", timeout=0.2))
+            await client.submit("ingress", job("la", "next", max_tokens=2))
+            _, ends = await collect(deltas, 2)
+            assert (ends["slow"].finish_reason, ends["next"].finish_reason) == ("timeout", "length")
+            assert "0.2 s" in ends["slow"].error
+
+    run(test)
+
+
+def test_a_lower_priority_is_handled_earlier(run):
+    async def test(world):
+        async with engine(world, "endless", batch=1) as client, reading(client) as deltas:
+            await client.submit("ingress", job("la", "first", max_tokens=40))
+            await client.submit("ingress", job("la", "later", max_tokens=2, priority=1))
+            await client.submit("ingress", job("la", "urgent", max_tokens=2, priority=-1))
+            _, ends = await collect(deltas, 3)
+            assert list(ends) == ["first", "urgent", "later"]
+
+    run(test)

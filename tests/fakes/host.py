@@ -1,0 +1,109 @@
+"""Engines in this process: real `Engine`s over a model without a tensor, started, found and killed like processes."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+from actors.contracts import EngineInfo, EngineSpec, Job
+from actors.engine.backend import LoadBackend
+from actors.engine.engine import Engine
+from actors.errors import EngineError
+from tests.fakes.model import echo_backend
+
+
+class LocalEngine:
+    """One engine and its mortality."""
+
+    def __init__(self, spec: EngineSpec, load_backend: LoadBackend) -> None:
+        self.spec = spec
+        self.killed = asyncio.Event()  # it says not another word
+        self.dead = asyncio.Event()  # killed, or broken with its last words said
+        self.engine = Engine(spec, load_backend, on_broken=lambda _reason: self.dead.set())
+
+    async def kill(self) -> None:
+        self.killed.set()
+        self.dead.set()
+        await self.engine.stop()
+
+
+class LocalEngineClient:
+    """See `actors.contracts.EngineClient`; a killed engine answers as a dead process would."""
+
+    def __init__(self, local: LocalEngine) -> None:
+        self._local = local
+
+    async def load(self) -> EngineInfo:
+        return await self._alive(self._local.engine.load())
+
+    async def submit(self, consumer: str, job: Job) -> int:
+        return await self._alive(self._local.engine.submit(consumer, job))
+
+    async def abort(self, request_ids: Sequence[str]) -> None:
+        await self._alive(self._local.engine.abort(request_ids))
+
+    async def stream(self, consumer: str) -> AsyncIterator[bytes]:
+        items = self._local.engine.stream(consumer)
+        try:
+            while True:
+                try:
+                    yield await self._alive(anext(items))
+                except StopAsyncIteration:
+                    return
+        finally:
+            await items.aclose()
+
+    async def closed(self) -> None:
+        await self._local.dead.wait()
+
+    async def _alive(self, work):
+        """The work's result, or the error that a caller gets when the process ends under it."""
+        task = asyncio.ensure_future(work)
+        death = asyncio.ensure_future(self._local.killed.wait())
+        try:
+            await asyncio.wait({task, death}, return_when=asyncio.FIRST_COMPLETED)
+            if self._local.killed.is_set():
+                raise EngineError(self._local.spec.model.model_id, "its process has ended")
+            return task.result()
+        finally:
+            death.cancel()
+            task.cancel()
+            await asyncio.wait({task, death})
+
+
+class LocalHost:
+    """See `actors.contracts.EngineHost`."""
+
+    def __init__(self, load_backend: LoadBackend = echo_backend) -> None:
+        self.load_backend = load_backend
+        self.started: list[EngineSpec] = []
+        self._engines: dict[str, LocalEngine] = {}
+
+    async def start(self, spec: EngineSpec) -> LocalEngineClient:
+        self.started.append(spec)
+        local = self._engines[spec.engine_id] = LocalEngine(spec, self.load_backend)
+        return LocalEngineClient(local)
+
+    async def running(self) -> Sequence[tuple[EngineSpec, LocalEngineClient]]:
+        return [(local.spec, LocalEngineClient(local)) for local in self._alive()]
+
+    async def kill(self, engine_id: str) -> None:
+        local = self._engines.get(engine_id)
+        if local is not None and not local.killed.is_set():
+            await local.kill()
+
+    async def connect(self, engine_id: str) -> LocalEngineClient:
+        for local in self._alive():
+            if local.spec.engine_id == engine_id:
+                return LocalEngineClient(local)
+        raise EngineError(engine_id, "its process has ended")
+
+    async def ended(self, engine_id: str) -> None:
+        """Return once an engine has ended."""
+        await self._engines[engine_id].dead.wait()
+
+    async def stop(self) -> None:
+        """End everything that a test left running."""
+        for engine_id in list(self._engines):
+            await self.kill(engine_id)
+
+    def _alive(self) -> list[LocalEngine]:
+        return [local for local in self._engines.values() if not local.dead.is_set()]

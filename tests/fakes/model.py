@@ -1,0 +1,141 @@
+"""A model without a tensor: its tokens are bytes, and its answer is the prompt said back, then the end."""
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from actors.contracts import ModelInfo
+from actors.engine.backend import Backend
+from scheduler.prefix_cache import BLOCK_TOKENS
+from scheduler.step import StepPlan, StepResult, TokenLogprobs
+
+END = 256  # after the 256 byte tokens
+CONTEXT = 4096
+MODELS = ("breaks", "echo", "endless", "unloadable")
+
+
+class EchoRunner:
+    """Computes the prompt's own tokens again, one a step, and checks that it is used as a runner may be."""
+
+    def __init__(self) -> None:
+        self.plans: list[StepPlan] = []
+        self._fed: dict[str, int] = {}
+        self._kv: dict[str, list[int]] = {}  # the tokens that each row's KV stands for
+        self.blocks: dict[int, tuple[int, ...]] = {}  # the same of each block that is kept, with those before it
+
+    def _next(self, prompt: Sequence[int], position: int) -> int:
+        return prompt[position] if position < len(prompt) else END
+
+    @property
+    def rows(self) -> set[str]:
+        """The sequences that hold a row."""
+        return set(self._fed)
+
+    def run(self, plan: StepPlan) -> StepResult:
+        self.plans.append(plan)
+        for request_id, kept in plan.keep:
+            for each in kept:
+                assert each.block_id not in self.blocks
+                assert each.start + BLOCK_TOKENS <= len(self._kv[request_id])
+                self.blocks[each.block_id] = tuple(self._kv[request_id][: each.start + BLOCK_TOKENS])
+        for block_id in plan.forget:
+            del self.blocks[block_id]
+        for request_id in plan.dropped:
+            self._kv.pop(request_id, None)
+            self._fed.pop(request_id, None)  # it may have been admitted and never fed
+        tokens, logprobs = {}, {}
+        for sequence in (*plan.decode, *(chunk.sequence for chunk in plan.prefill if chunk.is_last)):
+            request, wanted = sequence.request, sequence.request.sampling.logprobs
+            if wanted is not None:
+                token = self._next(request.prompt, len(sequence.output))
+                top = ((token, -0.25), (ord("x"), -2.0), (END, -9999.0))
+                logprobs[sequence.request_id] = TokenLogprobs(token, -0.25, top[:wanted])
+        for sequence in plan.decode:
+            assert self._fed[sequence.request_id] == len(sequence.context)
+            self._kv[sequence.request_id].append(sequence.output[-1])
+            tokens[sequence.request_id] = self._next(sequence.request.prompt, len(sequence.output))
+        for chunk in plan.prefill:
+            sequence = chunk.sequence
+            if chunk.is_first:
+                kv = self.blocks[sequence.reused[-1].block_id] if sequence.reused else ()
+                assert kv == sequence.context[: chunk.start], "the KV of another prompt"
+                self._kv[sequence.request_id] = list(kv)
+                self._fed[sequence.request_id] = chunk.start
+            assert self._fed[sequence.request_id] == chunk.start < chunk.stop <= len(sequence.context)
+            self._kv[sequence.request_id] += sequence.context[chunk.start : chunk.stop]
+            self._fed[sequence.request_id] = chunk.stop
+            if chunk.is_last:
+                tokens[sequence.request_id] = self._next(sequence.request.prompt, len(sequence.output))
+        return StepResult(tokens, logprobs)
+
+
+class EndlessRunner(EchoRunner):
+    """Says the prompt again and again, at the pace of a real model, so that it is still talking whenever one looks."""
+
+    def run(self, plan: StepPlan) -> StepResult:
+        time.sleep(0.005)
+        return super().run(plan)
+
+    def _next(self, prompt: Sequence[int], position: int) -> int:
+        return prompt[position % len(prompt)]
+
+
+class BrokenRunner(EchoRunner):
+    """Breaks at its `at`-th step, as a GPU error would."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self._at = at
+
+    def run(self, plan: StepPlan) -> StepResult:
+        if len(self.plans) + 1 == self._at:
+            raise RuntimeError("out of memory")
+        return super().run(plan)
+
+
+class ByteTokenizer:
+    """A token a byte, so that a character may be split over tokens; the chat template is the last message."""
+
+    chat_template: str | None = "the last message"
+
+    def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
+        return list(text.encode())
+
+    def decode(self, token_ids: Sequence[int], skip_special_tokens: bool = False) -> str:
+        return bytes(token for token in token_ids if token < END).decode(errors="replace")
+
+    def convert_ids_to_tokens(self, ids: int) -> str | None:
+        return f"<0x{ids:02X}>" if ids < END else None
+
+    def apply_chat_template(self, conversation: Sequence[dict], *, tokenize: bool, add_generation_prompt: bool) -> str:
+        assert not tokenize
+        assert add_generation_prompt
+        if conversation[-1]["role"] == "tool":
+            raise ValueError("this template knows no tools")
+        return conversation[-1]["content"]
+
+
+def echo_backend(model: ModelInfo) -> Backend:
+    """What an engine loads in place of a model, by the model's name: `echo`, `endless`, `breaks`, or `unloadable`."""
+    if model.model_id == "unloadable":
+        raise ValueError("its weights are of no known kind")
+    runners = {"endless": EndlessRunner, "breaks": lambda: BrokenRunner(at=4)}
+    runner = runners.get(model.model_id, EchoRunner)()
+    return Backend(runner, ByteTokenizer(), END + 1, frozenset({END}), CONTEXT, "cpu")
+
+
+ECHO_BACKEND = f"{__name__}:{echo_backend.__name__}"
+
+
+def model_info(model_id: str = "echo", path: Path = Path("/nowhere")) -> ModelInfo:
+    """A model on no disk."""
+    return ModelInfo(model_id, path, "echo", 0, CONTEXT, 0)
+
+
+def write_model(model_dir: Path, model_id: str) -> None:
+    """A folder that discovery takes for a model."""
+    folder = model_dir / model_id
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"")
+    (folder / "config.json").write_text(json.dumps({"model_type": "echo", "max_position_embeddings": CONTEXT}))

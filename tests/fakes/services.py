@@ -1,0 +1,91 @@
+"""Services of the HTTP side without engines: each answer follows a script."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from actors.contracts import Delta, Job, ModelInfo, Usage
+from actors.errors import ModelNotFoundError
+from scheduler.stats import SchedulerStats
+
+HANG = object()  # in a script: nothing comes any more
+CUT = object()  # in a script: the deltas end without a last one
+
+
+class FakeAnswer:
+    """Gives a text for each string of a script, one token each, deltas as they are, and an ending one; raises exceptions."""
+
+    def __init__(self, model_id: str, job: Job, script: Sequence[object], finish_reason: str) -> None:
+        self.request_id = job.request_id
+        self.model_id = model_id
+        self.prompt_tokens = 5
+        self.closed = 0
+        self.ended = False
+        self._script = script
+        self._finish_reason = finish_reason
+
+    async def __aiter__(self) -> AsyncIterator[Delta]:
+        tokens = 0
+        for step in self._script:
+            if step is HANG:
+                await asyncio.Event().wait()
+            if step is CUT:
+                return
+            if isinstance(step, Exception):
+                raise step
+            await asyncio.sleep(0)
+            tokens += 1
+            yield replace(step, request_id=self.request_id) if isinstance(step, Delta) else Delta(self.request_id, str(step), 1)
+        self.ended = True
+        usage = Usage(self.prompt_tokens, tokens + 1)
+        yield Delta(self.request_id, "", tokens=1, finish_reason=self._finish_reason, usage=usage)
+
+    async def close(self) -> None:
+        self.closed += 1
+
+
+class FakeServices:
+    """Serves the models it is told to, keeps every job and every answer.
+
+    Args:
+        script: What each answer says: texts, deltas, exceptions to raise, `HANG`, `CUT`.
+        models: The models' ids.
+        refusal: What `submit` raises; `HANG` for a model that never comes up.
+    """
+
+    def __init__(
+        self,
+        script: Sequence[object] = ("Hel", "lo"),
+        *,
+        models: Sequence[str] = ("tiny",),
+        finish_reason: str = "stop",
+        refusal: object = None,
+    ) -> None:
+        self.jobs: list[Job] = []
+        self.answers: list[FakeAnswer] = []
+        self.refusal = refusal
+        self._script = script
+        self._models = tuple(models)
+        self._finish_reason = finish_reason
+
+    async def models(self) -> Sequence[ModelInfo]:
+        return [ModelInfo(name, Path("/models") / name, "llama", 1000, 128, 1_700_000_000) for name in self._models]
+
+    async def submit(self, model_id: str, job: Job) -> FakeAnswer:
+        if model_id not in self._models:
+            raise ModelNotFoundError(model_id, self._models)
+        self.jobs.append(job)
+        if self.refusal is HANG:
+            await asyncio.Event().wait()
+        if isinstance(self.refusal, Exception):
+            raise self.refusal
+        answer = FakeAnswer(model_id, job, self._script, self._finish_reason)
+        self.answers.append(answer)
+        return answer
+
+    def health(self) -> dict[str, object]:
+        return {"engines": {name: {"state": "ready", "restarts": 0} for name in self._models}}
+
+    def engine_stats(self) -> dict[str, SchedulerStats]:
+        return {name: SchedulerStats(running=2, waiting=3) for name in self._models}

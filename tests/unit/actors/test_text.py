@@ -1,0 +1,119 @@
+"""Text comes out whole, whatever the tokens split; stop texts end it wherever they fall."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.contracts import ChatPrompt, Job, TextPrompt, TokenPrompt
+from actors.engine.text import AnswerText, Detokenizer, StopMatcher, check_parameters, encode_prompt
+from actors.errors import InvalidJobError
+from scheduler.sampling import SamplingParams
+from tests.fakes.model import END, ByteTokenizer
+
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\ufffd"), max_size=40)
+
+
+@given(texts)
+def test_a_character_is_shown_when_its_last_byte_has_come(text):
+    detokenizer = Detokenizer(ByteTokenizer())
+    pieces = [detokenizer.add(byte) for byte in text.encode()]
+    assert "".join(pieces) + detokenizer.flush() == text
+    assert all("\ufffd" not in piece for piece in pieces)
+
+
+def test_a_character_that_never_became_whole_is_left_out():
+    detokenizer = Detokenizer(ByteTokenizer())
+    shown = "".join(detokenizer.add(byte) for byte in b"ok \xf0\x9f\x98")
+    assert shown + detokenizer.flush() == "ok "
+
+
+def test_decoding_looks_at_a_short_window_only():
+    longest = 0
+
+    class Watched(ByteTokenizer):
+        def decode(self, token_ids, skip_special_tokens=False):
+            nonlocal longest
+            longest = max(longest, len(token_ids))
+            return super().decode(token_ids, skip_special_tokens)
+
+    detokenizer = Detokenizer(Watched())
+    for byte in ("héllo " * 200).encode():
+        detokenizer.add(byte)
+    assert longest <= 8
+
+
+def reference(text, stops):
+    found = [at for at in (text.find(stop) for stop in stops) if at >= 0]
+    return text[: min(found)] if found else text
+
+
+@given(st.lists(st.text("ab", max_size=3), max_size=12), st.lists(st.text("ab", min_size=1, max_size=4), max_size=3))
+def test_text_ends_before_the_first_stop_text_however_it_is_cut(pieces, stops):
+    matcher = StopMatcher(stops)
+    shown = taken = ""
+    for piece in pieces:
+        shown += matcher.add(piece)
+        taken += piece
+        if matcher.matched:
+            break
+    assert matcher.matched == any(stop in taken for stop in stops)
+    assert shown + matcher.flush() == reference(taken, stops)
+
+
+def test_what_may_become_a_stop_text_is_held_back_and_no_more():
+    matcher = StopMatcher(["STOP"])
+    assert matcher.add("go ST") == "go "
+    assert matcher.add("IR") == "STIR"
+    assert matcher.add("S") == ""
+    assert matcher.flush() == "S"
+
+
+def test_an_answer_stops_at_a_text_that_comes_over_many_tokens():
+    answer = AnswerText(ByteTokenizer(), ["\n\n"])
+    shown = "".join(answer.add(byte) for byte in b"one\ntwo\n\nthree")
+    assert (shown, answer.stopped) == ("one\ntwo", True)
+
+
+def test_prompts_of_every_kind_become_token_ids():
+    tokenizer = ByteTokenizer()
+    assert encode_prompt(tokenizer, END + 1, Job("r", TextPrompt("hi"))) == (104, 105)
+    assert encode_prompt(tokenizer, END + 1, Job("r", TokenPrompt((1, 2)))) == (1, 2)
+    chat = ChatPrompt(({"role": "user", "content": "hi"},))
+    assert encode_prompt(tokenizer, END + 1, Job("r", chat)) == (104, 105)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "param"),
+    [
+        (TextPrompt(""), "prompt"),
+        (TokenPrompt(()), "prompt"),
+        (TokenPrompt((1, END + 1)), "prompt"),
+        (TokenPrompt((-1,)), "prompt"),
+        (ChatPrompt(({"role": "tool", "content": "x"},)), "messages"),
+    ],
+)
+def test_a_prompt_that_the_model_cant_take_names_its_field(prompt, param):
+    with pytest.raises(InvalidJobError) as caught:
+        encode_prompt(ByteTokenizer(), END + 1, Job("r", prompt))
+    assert caught.value.param == param
+
+
+def test_a_chat_without_a_template_is_sent_to_completions():
+    tokenizer = ByteTokenizer()
+    tokenizer.chat_template = None
+    with pytest.raises(InvalidJobError, match="/v1/completions"):
+        encode_prompt(tokenizer, END + 1, Job("r", ChatPrompt(({"role": "user", "content": "hi"},))))
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"sampling": SamplingParams(logit_bias={END: 1.0, END + 1: -1.0})}, "logit_bias"),
+        ({"stop_token_ids": (END + 1,)}, "stop_token_ids"),
+    ],
+)
+def test_a_parameter_that_names_an_unknown_token_is_refused_by_name(fields, param):
+    with pytest.raises(InvalidJobError, match=f"'{param}'.*no token 257") as caught:
+        check_parameters(END + 1, Job("r", TextPrompt("hi"), **fields))
+    assert caught.value.param == param
+    check_parameters(END + 2, Job("r", TextPrompt("hi"), **fields))

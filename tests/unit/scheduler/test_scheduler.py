@@ -1,0 +1,313 @@
+"""The scheduler decides as its docstrings say, and its books balance after anything."""
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from scheduler.core import EngineCore
+from scheduler.kv_cost import KvCost
+from scheduler.pace import StepPacer
+from scheduler.policy import FirstComeFirstServed
+from scheduler.prefix_cache import BLOCK_TOKENS
+from scheduler.request import FinishReason, Request
+from scheduler.scheduler import DuplicateRequestError, RequestTooLargeError, Scheduler, SchedulerConfig
+from scheduler.step import StepResult
+from tests.fakes.model import END, EchoRunner
+
+
+def request(name, prompt=(1, 2, 3), **options):
+    options.setdefault("max_tokens", 100)
+    return Request(name, tuple(prompt), stop_token_ids=frozenset({END}), **options)
+
+
+def tokens_of(plan):
+    """A result that gives every sequence that is owed a token the token 7."""
+    owed = [s.request_id for s in plan.decode] + [c.sequence.request_id for c in plan.prefill if c.is_last]
+    return StepResult(dict.fromkeys(owed, 7))
+
+
+def run_all(core):
+    events = []
+    while core.has_work:
+        events += core.step().events
+    return events
+
+
+def test_requests_join_between_steps_and_share_the_batch():
+    core = EngineCore(runner := EchoRunner(), SchedulerConfig())
+    core.add(request("a", prompt=range(5)))
+    core.step()
+    core.add(request("b", prompt=range(3)))
+    core.step()
+    core.step()
+    assert [s.request_id for s in runner.plans[-1].decode] == ["a", "b"]
+
+
+def scheduler_of(clock=None, policy=None, **config):
+    options = {} if clock is None else {"clock": clock}
+    return Scheduler(SchedulerConfig(**config), policy or FirstComeFirstServed(), **options)
+
+
+def advance(scheduler, seconds=0.01):
+    """One step: its plan, after it has been committed as having taken so long."""
+    plan = scheduler.schedule()
+    scheduler.commit(tokens_of(plan), seconds)
+    return plan
+
+
+def test_a_long_prompt_goes_in_by_chunks_while_others_decode():
+    scheduler = scheduler_of(max_step_tokens=4)
+    scheduler.add(request("a"))
+    advance(scheduler)
+    scheduler.add(request("long", prompt=range(10)))
+    chunks = []
+    for _ in range(3):
+        plan = advance(scheduler)
+        assert [s.request_id for s in plan.decode] == ["a"]
+        chunks += [(c.start, c.stop) for c in plan.prefill]
+    assert chunks == [(0, 4), (4, 8), (8, 10)]
+
+
+def test_several_prompts_go_in_at_once():
+    scheduler = scheduler_of(max_step_tokens=60)
+    scheduler.add(request("a", prompt=range(50)))
+    scheduler.add(request("b", prompt=range(60)))
+    assert [(c.start, c.stop) for c in scheduler.schedule().prefill] == [(0, 50), (0, 10)]
+
+
+def test_prompts_take_what_is_left_of_the_time_that_streams_may_wait():
+    # 100 tokens take 0.1 s, decoding 0.05 s, and 0.25 s are allowed: 200 tokens.
+    scheduler = scheduler_of(max_decode_stall=0.25)
+    scheduler.add(request("a", prompt=range(10)))
+    advance(scheduler, seconds=0.01)
+    advance(scheduler, seconds=0.05)
+    scheduler.add(request("long", prompt=range(5000)))
+    assert 195 <= advance(scheduler, seconds=0.25).prompt_tokens <= 205
+
+
+def test_the_budget_follows_the_machine():
+    pacer = StepPacer(max_stall=0.2, largest=4096)
+    first = pacer.budget(decoding=True)
+    for _ in range(20):
+        pacer.observe(0.1, prompt_tokens=0, decoding=True)
+        pacer.observe(0.1 + first * 0.01, prompt_tokens=first, decoding=True)
+    assert pacer.budget(decoding=True) == pytest.approx(16, abs=1)  # the least, 10 would be left
+    for _ in range(20):
+        pacer.observe(0.1 + 100 * 0.001, prompt_tokens=100, decoding=True)
+    assert pacer.budget(decoding=True) == pytest.approx(100, abs=3)
+    assert pacer.budget(decoding=False) == pytest.approx(1000, abs=30)
+
+
+def kv_scheduler(budget, **config):
+    return scheduler_of(kv_cost=KvCost(per_token=1), kv_budget=budget, **config)
+
+
+def test_whoever_finds_no_room_for_its_kv_waits_and_nobody_passes():
+    scheduler = kv_scheduler(200)
+    for name, length in (("a", 90), ("b", 90), ("c", 5)):
+        scheduler.add(request(name, prompt=range(length), max_tokens=40))
+    advance(scheduler)
+    assert (scheduler.num_running, scheduler.num_waiting) == (1, 2)
+    scheduler.abort("a")
+    advance(scheduler)
+    assert (scheduler.num_running, scheduler.num_waiting) == (2, 0)
+
+
+def test_the_youngest_yields_when_the_kv_is_full_and_goes_on_later_with_the_same_answer():
+    core = EngineCore(EchoRunner(), SchedulerConfig(kv_cost=KvCost(per_token=1), kv_budget=120), FirstComeFirstServed())
+    prompts = {"a": [1, 2] * 20, "b": [3, 4] * 20, "c": [5]}
+    for name, prompt in prompts.items():
+        core.add(request(name, prompt, max_tokens=60))
+    said = {name: [] for name in prompts}
+    ended = []
+    while core.has_work:
+        for event in core.step().events:
+            said[event.request_id].append(event.token)
+            ended += [event.request_id] if event.finish_reason else []
+        assert core.stats.kv_bytes <= 120 + core.stats.running
+    assert said == {name: [*prompt, END] for name, prompt in prompts.items()}
+    assert core.stats.preemptions >= 1
+    assert ended[0] in {"a", "c"}  # b was the youngest of the two that grew
+
+
+def test_what_could_never_fit_is_refused():
+    with pytest.raises(RequestTooLargeError):
+        kv_scheduler(100).add(request("a", prompt=range(50), max_tokens=51))
+
+
+def test_more_than_the_batch_holds_wait_in_order():
+    core = EngineCore(EchoRunner(), SchedulerConfig(max_num_seqs=2))
+    for name in "abcd":
+        core.add(request(name))
+    assert core.step().events[0].request_id == "a"
+    assert (core.stats.running, core.stats.waiting) == (2, 2)
+    first_seen = list(dict.fromkeys(event.request_id for event in run_all(core)))
+    assert first_seen == ["a", "b", "c", "d"]
+
+
+def test_a_sequence_ends_at_the_stop_token_or_at_max_tokens():
+    core = EngineCore(EchoRunner(), SchedulerConfig())
+    core.add(request("stops", prompt=[5, 6]))
+    core.add(request("full", prompt=[5, 6, 7], max_tokens=2))
+    ends = {e.request_id: (e.token, e.finish_reason) for e in run_all(core) if e.finish_reason}
+    assert ends == {"stops": (END, FinishReason.STOP), "full": (6, FinishReason.LENGTH)}
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2])
+def test_an_aborted_sequence_is_out_of_the_batch_at_the_next_step(steps):
+    core = EngineCore(runner := EchoRunner(), SchedulerConfig(max_num_seqs=2, max_step_tokens=2))
+    core.add(request("a", prompt=range(3)))
+    core.add(request("b", prompt=range(3)))
+    for _ in range(steps):
+        core.step()
+    assert core.abort("a")
+    assert "a" not in {event.request_id for event in core.step().events}
+    assert "a" not in runner.rows
+    assert not core.abort("a")
+    assert {event.request_id for event in run_all(core)} == {"b"}
+    assert runner.rows == set()
+
+
+def test_an_id_may_come_back_at_once_after_its_abort():
+    core = EngineCore(EchoRunner(), SchedulerConfig(max_num_seqs=1))
+    core.add(request("a", prompt=[1, 2, 3]))
+    core.step()
+    core.abort("a")
+    core.add(request("a", prompt=[9]))
+    assert [event.token for event in run_all(core)] == [9, END]
+
+
+def test_an_id_that_is_held_is_refused():
+    scheduler = scheduler_of()
+    scheduler.add(request("a"))
+    with pytest.raises(DuplicateRequestError):
+        scheduler.add(request("a"))
+
+
+def test_timing_is_split_at_admission_and_at_the_first_token():
+    clock = iter([10.0, 12.0, 15.0, 16.0, 19.0])  # added, admitted, first token, next step, second token
+    scheduler = scheduler_of(clock=lambda: next(clock))
+    scheduler.add(request("a", max_tokens=2))
+    advance(scheduler)
+    (last,) = scheduler.commit(tokens_of(scheduler.schedule()), 0.01)
+    assert (last.timing.queue, last.timing.prefill, last.timing.decode) == (2.0, 3.0, 4.0)
+
+
+@pytest.mark.parametrize("bad", [{"prompt": ()}, {"max_tokens": 0}])
+def test_a_request_without_prompt_or_room_is_refused(bad):
+    with pytest.raises(ValueError):
+        request("a", **bad)
+
+
+def test_bounds_below_one_are_refused():
+    with pytest.raises(ValueError, match="max_num_seqs"):
+        SchedulerConfig(max_num_seqs=0)
+
+
+def test_a_prompt_that_begins_like_another_is_fed_from_where_they_differ():
+    core = EngineCore(runner := EchoRunner(), SchedulerConfig(kv_cost=KvCost(per_token=1), reuse_kv=True))
+    system = list(range(100))
+    core.add(request("a", [*system, 1, 2, 3]))
+    run_all(core)
+    core.add(request("b", [*system, 4, 5]))
+    events = run_all(core)
+    assert [event.token for event in events] == [*system, 4, 5][:100]
+    assert {event.cached_tokens for event in events} == {96}  # three blocks of 32
+    assert next(plan for plan in runner.plans[::-1] if plan.prefill).prompt_tokens == 6
+    assert (core.stats.prefix_queries, core.stats.prefix_hits) == (103 + 102, 96)
+
+
+def test_the_next_turn_of_a_conversation_reuses_the_answer_too():
+    core = EngineCore(EchoRunner(), SchedulerConfig(kv_cost=KvCost(per_token=1), reuse_kv=True))
+    core.add(request("a", range(50), max_tokens=60))
+    answer = [event.token for event in run_all(core)]
+    core.add(request("b", [*range(50), *answer, 7], max_tokens=1))
+    (event,) = run_all(core)
+    assert event.cached_tokens == 96  # of 101: the whole blocks of prompt and answer
+
+
+def test_what_was_computed_for_an_aborted_request_is_kept_too():
+    # An answer that ends at a stop text is ended from outside, like one whose client left.
+    core = EngineCore(EchoRunner(), SchedulerConfig(kv_cost=KvCost(per_token=1), reuse_kv=True))
+    core.add(request("a", range(50), max_tokens=60))
+    said = [event.token for _ in range(40) for event in core.step().events]
+    core.abort("a")
+    core.add(request("b", [*range(50), *said, 7], max_tokens=1))
+    assert run_all(core)[0].cached_tokens == 64  # of 90 - 1: two whole blocks
+
+
+def test_running_sequences_take_the_room_of_what_is_kept():
+    core = EngineCore(runner := EchoRunner(), SchedulerConfig(kv_cost=KvCost(per_token=1), kv_budget=300, reuse_kv=True))
+    for name in range(3):
+        core.add(request(str(name), [name] * 90, max_tokens=10))
+        run_all(core)
+    assert core.stats.prefix_bytes == len(runner.blocks) * 32 == 192  # as much as fitted beside the third
+    core.add(request("large", [9] * 200, max_tokens=2))
+    core.step()
+    assert core.stats.kv_bytes + len(runner.blocks) * 32 <= 300
+    assert core.stats.prefix_evictions >= 3
+
+
+class SchedulerMachine(RuleBasedStateMachine):
+    """Random arrivals, aborts and steps: nothing is lost, doubled or changed, and all ends when it may."""
+
+    def __init__(self):
+        super().__init__()
+        self.runner = EchoRunner()
+        config = SchedulerConfig(max_num_seqs=3, max_step_tokens=40, kv_cost=KvCost(per_token=1), kv_budget=300, reuse_kv=True)
+        self.core = EngineCore(self.runner, config)
+        self.wanted = {}
+        self.got = {}
+        self.count = 0
+
+    @rule(
+        blocks=st.lists(st.integers(0, 1), max_size=3),
+        tail=st.lists(st.integers(0, 255), min_size=1, max_size=12),
+        max_tokens=st.integers(1, 80),
+        priority=st.integers(-1, 1),
+        client=st.sampled_from("xyz"),
+    )
+    def add(self, blocks, tail, max_tokens, priority, client):
+        prompt = [token for token in blocks for _ in range(BLOCK_TOKENS)] + tail
+        name = str(self.count)
+        self.count += 1
+        self.core.add(request(name, prompt, max_tokens=max_tokens, priority=priority, client=client))
+        self.wanted[name] = [*prompt, END][:max_tokens]
+        self.got[name] = []
+
+    @rule(data=st.data())
+    def abort(self, data):
+        if self.core.request_ids():
+            name = data.draw(st.sampled_from(self.core.request_ids()))
+            assert self.core.abort(name)
+            del self.wanted[name], self.got[name]
+
+    @rule()
+    def step(self):
+        self.take(self.core.step().events)
+
+    def take(self, events):
+        for event in events:
+            self.got[event.request_id].append(event.token)
+            assert self.got[event.request_id] == self.wanted[event.request_id][: len(self.got[event.request_id])]
+
+    @invariant()
+    def books_balance(self):
+        self.core.check_integrity()
+        kept = len(self.runner.blocks) * BLOCK_TOKENS
+        # The next step makes room for each running sequence's next token.
+        assert self.core.stats.kv_bytes <= 300 + self.core.stats.running
+        assert kept <= 300
+
+    def teardown(self):
+        for _ in range(400 * (1 + self.count)):
+            if not self.core.has_work:
+                break
+            self.take(self.core.step().events)
+        assert self.got == self.wanted
+        assert self.runner.rows == set()
+
+
+TestSchedulerMachine = SchedulerMachine.TestCase
+TestSchedulerMachine.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
