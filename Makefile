@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 comma := ,
 server_extras := $(if $(EXTRAS),[$(EXTRAS)])
-all_extras := [test,lint$(if $(EXTRAS),$(comma)$(EXTRAS))]
+all_extras := [test,lint,bench$(if $(EXTRAS),$(comma)$(EXTRAS))]
 
 .PHONY: serve test lint format setup bench clean
 
@@ -30,7 +30,7 @@ format: $(VENV)/.test-$(EXTRAS)
 	$(BIN)/ruff format .
 
 # A short run of every benchmark, on the demo model; benchmarks/README.md has the long ones.
-bench: $(VENV)/.bench-$(EXTRAS)
+bench: $(VENV)/.test-$(EXTRAS)
 	$(BIN)/python -m benchmarks.bench_scheduler --short $(ARGS)
 	$(BIN)/python -m benchmarks.bench_transport --short $(ARGS)
 	$(BIN)/python -m benchmarks.bench_engine --short $(ARGS)
@@ -50,11 +50,6 @@ $(VENV)/.serve-$(EXTRAS): $(VENV)/bin/python pyproject.toml constraints.txt
 
 $(VENV)/.test-$(EXTRAS): $(VENV)/.serve-$(EXTRAS)
 	$(PIP) install --quiet --constraint constraints.txt --editable ".$(all_extras)"
-	@$(call prefer_cuda)
-	@touch $@
-
-$(VENV)/.bench-$(EXTRAS): $(VENV)/.serve-$(EXTRAS)
-	$(PIP) install --quiet --constraint constraints.txt --editable ".[bench$(if $(EXTRAS),$(comma)$(EXTRAS))]"
 	@$(call prefer_cuda)
 	@touch $@
 
