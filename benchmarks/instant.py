@@ -20,6 +20,8 @@ class InstantRunner:
         pace: The least seconds from one step to the next.
     """
 
+    looks_ahead = False
+
     def __init__(self, first: int, tokens: int, pace: float) -> None:
         self._first = first
         self._tokens = tokens

@@ -1,12 +1,22 @@
 """One step of an engine: decide, compute, commit. Owned by a single thread; there are no locks."""
 
+from dataclasses import dataclass
 from time import monotonic
 
 from scheduler.policy import FairShare, Policy
 from scheduler.request import Request
 from scheduler.scheduler import Scheduler, SchedulerConfig
 from scheduler.stats import SchedulerStats
-from scheduler.step import Runner, StepOutput, StepPlan, StepTimes
+from scheduler.step import Computing, Runner, StepOutput, StepPlan, StepTimes, TokenEvent
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A plan that was given out, and when."""
+
+    plan: StepPlan
+    computing: Computing
+    began: float
 
 
 class EngineCore:
@@ -16,6 +26,8 @@ class EngineCore:
         self._runner = runner
         self._scheduler = Scheduler(config, policy or FairShare())
         self._stats = SchedulerStats()
+        self._ahead: _Step | None = None
+        self._finished = 0.0  # when the last result was there
 
     def add(self, request: Request) -> None:
         """Queue a request.
@@ -29,14 +41,28 @@ class EngineCore:
         return self._scheduler.abort(request_id)
 
     def step(self) -> StepOutput:
-        """Take one step, and say what came of it."""
+        """Take one step, and say what came of it.
+
+        With a runner that looks ahead, a step's plan is made and given out while the one before is being computed, so that
+        the device doesn't wait for decisions; what came of it is said by the next step.
+        """
+        events: tuple[TokenEvent, ...] = ()
+        times = StepTimes()
+        if self._ahead is not None and not self._scheduler.can_look_ahead:
+            events = self._finish(self._ahead, times)
+            self._ahead = None
         began = monotonic()
         plan = self._scheduler.schedule()
         planned = monotonic()
-        result = self._runner.run(plan)
-        computed = monotonic()
-        events = self._scheduler.commit(result, computed - planned)
-        times = StepTimes(planned - began, computed - planned, monotonic() - computed)
+        times.schedule = planned - began
+        step = _Step(plan, self._runner.run(plan), planned)
+        if self._ahead is not None:
+            events += self._finish(self._ahead, times)
+            self._ahead = None
+        if plan.is_empty or not self._runner.looks_ahead:
+            events += self._finish(step, times)
+        else:
+            self._ahead = step
         self._count(plan, len(events), times)
         return StepOutput(events, times)
 
@@ -58,6 +84,17 @@ class EngineCore:
         """Raise `AssertionError` when the scheduler's own books don't balance."""
         self._scheduler.check_integrity()
 
+    def _finish(self, step: "_Step", times: StepTimes) -> tuple[TokenEvent, ...]:
+        """Wait for a step's result and commit it."""
+        result = step.computing.wait()
+        now = monotonic()
+        events = self._scheduler.commit(result, now - max(step.began, self._finished))
+        self._finished = now
+        times.forward += result.forward
+        times.sample += result.sample
+        times.emit += monotonic() - now
+        return events
+
     def _count(self, plan: StepPlan, generated: int, times: StepTimes) -> None:
         was = self._stats
         prefixes = self._scheduler.prefix_cache
@@ -75,6 +112,7 @@ class EngineCore:
             prompt_tokens=was.prompt_tokens + plan.prompt_tokens,
             generation_tokens=was.generation_tokens + generated,
             schedule_seconds=was.schedule_seconds + times.schedule,
-            compute_seconds=was.compute_seconds + times.compute,
-            commit_seconds=was.commit_seconds + times.commit,
+            forward_seconds=was.forward_seconds + times.forward,
+            sample_seconds=was.sample_seconds + times.sample,
+            emit_seconds=was.emit_seconds + times.emit,
         )

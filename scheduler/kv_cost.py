@@ -3,6 +3,21 @@
 from dataclasses import dataclass
 
 
+def row_capacity(tokens: int, granule: int, coarse: int) -> int:
+    """How many tokens a cache has room for that holds so many.
+
+    It doubles from `granule` up to `coarse`, which is a power of two times as many, and grows by `coarse` from there on; with no
+    `coarse`, it grows by `granule`.
+    """
+    if tokens > coarse:
+        step = max(coarse, granule)
+        return -(-tokens // step) * step
+    capacity = granule
+    while capacity < tokens:
+        capacity *= 2
+    return capacity
+
+
 @dataclass(frozen=True, slots=True)
 class KvCost:
     """The bytes of one sequence's caches.
@@ -11,17 +26,18 @@ class KvCost:
         fixed: Whatever its length: the state of recurrent layers.
         per_token: For each token, in layers that keep all of them.
         windows: (tokens, bytes a token) of layers that keep at most so many tokens.
-        granule: Caches grow by this many tokens at a time.
+        granule, coarse: How caches grow, see `row_capacity`.
     """
 
     fixed: int = 0
     per_token: int = 0
     windows: tuple[tuple[int, int], ...] = ()
     granule: int = 1
+    coarse: int = 0
 
     def of(self, tokens: int) -> int:
         """Bytes for so many tokens."""
-        kept = -(-tokens // self.granule) * self.granule
+        kept = row_capacity(tokens, self.granule, self.coarse)
         return self.fixed + self.per_token * kept + sum(each * min(kept, most) for most, each in self.windows)
 
     def tokens_within(self, budget: int, most: int) -> int:

@@ -53,6 +53,11 @@ class LogitChanges:
         asked = params.penalised or params.logit_bias or min_tokens
         return cls(params, prompt, min_tokens, stop_token_ids) if asked else None
 
+    @property
+    def follow_output(self) -> bool:
+        """Whether they depend on the tokens of the output."""
+        return self._params.penalised
+
     def append(self, token: int) -> None:
         """Take note of the output's next token."""
         params = self._params

@@ -75,7 +75,9 @@ class Sequence:
         context: What has to be fed before the next token can be sampled: the prompt, and after a preemption what was
             generated too.
         num_computed: How many tokens of `context` have been through the model.
-        output: The token ids generated so far, the last one not yet fed to the model.
+        output: The token ids generated so far and known, the last one not fed to the model unless `in_flight`.
+        in_flight: Tokens that it is owed by plans which were given out and not committed yet. They are drawn in order, and the
+            plan for the second one feeds the first, which nobody but the runner knows by then.
         arrived, admitted, first_token: Stamps of the scheduler's clock, seconds.
         reused: Blocks of the prefix cache that its row begins with, until the step that reads them is over.
         num_cached: How many of the prompt's tokens were in the prefix cache when it was first admitted.
@@ -88,6 +90,7 @@ class Sequence:
     state: SequenceState = SequenceState.WAITING
     num_computed: int = 0
     output: list[int] = field(default_factory=list)
+    in_flight: int = 0
     finish_reason: FinishReason | None = None
     admitted: float = 0.0
     first_token: float = 0.0
@@ -114,8 +117,18 @@ class Sequence:
 
     @property
     def num_tokens(self) -> int:
-        """How many tokens prompt and output have together, which is what the KV holds after the next step."""
-        return len(self.request.prompt) + len(self.output)
+        """How many tokens prompt and output have together, those in flight included: what the KV holds after the next step."""
+        return len(self.request.prompt) + len(self.output) + self.in_flight
+
+    @property
+    def position(self) -> int:
+        """Where in the output the token belongs that the latest plan owes it."""
+        return len(self.output) + self.in_flight - 1
+
+    @property
+    def wants_more(self) -> bool:
+        """Whether it is short of `max_tokens`, those in flight counted."""
+        return len(self.output) + self.in_flight < self.request.max_tokens
 
     @property
     def most_tokens(self) -> int:
@@ -139,14 +152,16 @@ class Sequence:
             self.num_cached = self.num_computed
 
     def preempt(self) -> None:
-        """Take its row: all that it had is to be fed again."""
+        """Take its row: all that it had is to be fed again, and what was in flight is to be drawn again."""
         self.state = SequenceState.WAITING
         self.preemptions += 1
         self.num_computed = 0
+        self.in_flight = 0
         self.context = (*self.request.prompt, *self.output)
 
     def append(self, token: int, now: float) -> None:
         """Take the next token, sampled at `now`, and decide whether it is the last."""
+        self.in_flight -= 1
         if not self.output:
             self.first_token = now
         self.output.append(token)

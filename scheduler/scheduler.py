@@ -1,6 +1,7 @@
 """Decides what each step computes: who is admitted, whose prompt goes on, who yields, who has ended. Touches no tensor."""
 
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from time import monotonic
@@ -42,6 +43,20 @@ class SchedulerConfig:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
 
 
+@dataclass(slots=True)
+class _Planned:
+    """A plan whose result is not there yet.
+
+    Attributes:
+        owed: Who gets a token by it, and how often each had been preempted when it was made.
+        is_taken: Whether its chunks are counted as computed.
+    """
+
+    plan: StepPlan
+    owed: list[tuple[Sequence, int]]
+    is_taken: bool = False
+
+
 class DuplicateRequestError(ValueError):
     """A request with this id is already held."""
 
@@ -55,8 +70,11 @@ class Scheduler:
 
     A step takes every running sequence's next token, and what is left of its time goes to the prompts of those admitted, in
     the order of their admission. A policy decides who is admitted next, and who gives its memory back when the KV of all no
-    longer fits: that one waits again, and its tokens are computed anew when it is admitted. `schedule` and `commit`
-    alternate; `add` and `abort` may come in between.
+    longer fits: that one waits again, and its tokens are computed anew when it is admitted.
+
+    Each plan of `schedule` is to be computed, in order, and its result given to `commit`. A second plan may be made before
+    the first one's result is there, if `can_look_ahead`: it takes for granted that every sequence goes on, and what it computes
+    for one that has ended or given its row back by then is left out. `add` and `abort` may come at any time.
     """
 
     def __init__(self, config: SchedulerConfig, policy: Policy, clock: Callable[[], float] = monotonic) -> None:
@@ -71,7 +89,7 @@ class Scheduler:
         self._keep: list[tuple[str, tuple[Kept, ...]]] = []
         block_bytes = config.kv_cost.per_token * BLOCK_TOKENS
         self._prefixes = PrefixCache(block_bytes, self._unused_bytes()) if config.reuse_kv else None
-        self._planned = StepPlan()
+        self._planned: deque[_Planned] = deque()
 
     def add(self, request: Request) -> None:
         """Queue a request.
@@ -98,13 +116,15 @@ class Scheduler:
 
     def schedule(self) -> StepPlan:
         """Make room for those who run, admit who fits, and plan one step."""
+        assert len(self._planned) < 2, "a plan is made for the step after the one that is being computed, not beyond"
+        self._take_as_fed()
         preempted = self._make_room()
         if not preempted:
             self._admit()
         self._fit_prefixes()
-        decode = tuple(s for s in self._active if s.state is SequenceState.RUNNING)
+        decode = tuple(s for s in self._active if s.state is SequenceState.RUNNING and s.wants_more)
         chunks = tuple(self._chunks(self._pacer.budget(decoding=bool(decode))))
-        self._planned = StepPlan(
+        plan = StepPlan(
             keep=tuple(self._keep),
             forget=self._prefixes.take_evicted() if self._prefixes is not None else (),
             dropped=tuple(self._dropped),
@@ -113,28 +133,32 @@ class Scheduler:
         )
         self._keep.clear()
         self._dropped.clear()
-        return self._planned
+        owed = [*decode, *(chunk.sequence for chunk in chunks if chunk.is_last)]
+        for sequence in owed:
+            sequence.in_flight += 1
+        self._planned.append(_Planned(plan, [(sequence, sequence.preemptions) for sequence in owed]))
+        return plan
 
     def commit(self, result: StepResult, seconds: float) -> tuple[TokenEvent, ...]:
-        """Take a step's tokens: append them, move finished prompts to the batch, end who is done.
+        """Take the result of the oldest plan that has none yet: append its tokens, end who is done.
 
         Args:
             result: A token for every sequence that the plan owed one.
             seconds: What computing the plan took.
         """
-        plan = self._planned
+        self._take_as_fed()
+        planned = self._planned.popleft()
+        plan = planned.plan
         if not plan.is_empty:
             self._pacer.observe(seconds, prompt_tokens=plan.prompt_tokens, decoding=bool(plan.decode))
-        for chunk in plan.prefill:
-            sequence = chunk.sequence
-            self._let_go(sequence)
-            sequence.num_computed = chunk.stop
-            if chunk.is_last:
-                self._remember(sequence)
-                sequence.state = SequenceState.RUNNING
-        events = tuple(self._events(result))
+        events = tuple(self._events(planned, result))
         self._fit_prefixes()  # what was locked may have been all that could have gone
         return events
+
+    @property
+    def can_look_ahead(self) -> bool:
+        """Whether the next plan doesn't depend on tokens in flight, except that they are fed."""
+        return not any(s.changes is not None and s.changes.follow_output and s.in_flight for s in self._active)
 
     @property
     def num_waiting(self) -> int:
@@ -158,8 +182,8 @@ class Scheduler:
 
     @property
     def has_work(self) -> bool:
-        """Whether a step has anything to do, be it only to forget rows."""
-        return bool(self._sequences or self._dropped)
+        """Whether a step has anything to do, be it only to forget rows or to take a result."""
+        return bool(self._sequences or self._dropped or self._planned)
 
     def request_ids(self) -> tuple[str, ...]:
         """Every request that has not ended."""
@@ -176,6 +200,21 @@ class Scheduler:
         assert len(self._active) <= self.config.max_num_seqs
         if self._prefixes is not None and not any(s.reused for s in self._active):
             self._prefixes.check_integrity()
+
+    def _take_as_fed(self) -> None:
+        """The chunks of the latest plan are on their way into their rows: what comes after may build on it."""
+        if not self._planned or self._planned[-1].is_taken:
+            return
+        latest = self._planned[-1]
+        latest.is_taken = True
+        for chunk in latest.plan.prefill:
+            sequence = chunk.sequence
+            if sequence.state is SequenceState.PREFILLING:  # else it was aborted meanwhile
+                self._let_go(sequence)
+                sequence.num_computed = chunk.stop
+                if chunk.is_last:
+                    self._remember(sequence)
+                    sequence.state = SequenceState.RUNNING
 
     def _unused_bytes(self) -> int:
         """What the running sequences leave of the budget."""
@@ -251,10 +290,13 @@ class Scheduler:
                 budget -= stop - sequence.num_computed
                 yield Chunk(sequence, sequence.num_computed, stop)
 
-    def _events(self, result: StepResult) -> Iterator[TokenEvent]:
+    def _events(self, planned: "_Planned", result: StepResult) -> Iterator[TokenEvent]:
         now = self._clock()
-        for request_id, token in result.tokens.items():
-            sequence = self._sequences[request_id]
+        for sequence, preemptions in planned.owed:
+            if sequence.state is SequenceState.FINISHED or sequence.preemptions != preemptions:
+                continue
+            request_id = sequence.request_id
+            token = result.tokens[request_id]
             sequence.append(token, now)
             self._policy.charge(sequence, 0, 1)
             reason = sequence.finish_reason

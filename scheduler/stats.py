@@ -20,9 +20,8 @@ class SchedulerStats:
         steps: Steps taken.
         prompt_tokens: Prompt tokens fed to the model.
         generation_tokens: Tokens sampled for a sequence.
-        schedule_seconds: Time spent deciding.
-        compute_seconds: Time spent computing.
-        commit_seconds: Time spent committing.
+        schedule_seconds, forward_seconds, sample_seconds, emit_seconds: Time spent on each phase of the steps; see
+            `scheduler.step.StepTimes`.
     """
 
     running: int = 0
@@ -38,5 +37,6 @@ class SchedulerStats:
     prompt_tokens: int = 0
     generation_tokens: int = 0
     schedule_seconds: float = 0.0
-    compute_seconds: float = 0.0
-    commit_seconds: float = 0.0
+    forward_seconds: float = 0.0
+    sample_seconds: float = 0.0
+    emit_seconds: float = 0.0

@@ -82,10 +82,18 @@ class StepResult:
     Attributes:
         tokens: The sampled token of every sequence that got one, by request id.
         logprobs: Of those that asked for them.
+        forward: Seconds spent on the model's forward, or, where the device goes on by itself, on handing it out.
+        sample: Seconds spent on drawing the tokens and on waiting for them.
     """
 
     tokens: Mapping[str, int]
     logprobs: Mapping[str, TokenLogprobs] = field(default_factory=dict)
+    forward: float = 0.0
+    sample: float = 0.0
+
+    def wait(self) -> "StepResult":
+        """Itself: it has been computed. See `Computing`."""
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +117,19 @@ class TokenEvent:
 
 @dataclass(slots=True)
 class StepTimes:
-    """Seconds that one step spent, by phase, from one monotonic clock."""
+    """Seconds that one step spent, by phase, from one monotonic clock.
+
+    Attributes:
+        schedule: Deciding.
+        forward: The model's forward, see `StepResult`.
+        sample: Drawing tokens and waiting for them, see `StepResult`.
+        emit: Taking the tokens in and making events of them.
+    """
 
     schedule: float = 0.0
-    compute: float = 0.0
-    commit: float = 0.0
+    forward: float = 0.0
+    sample: float = 0.0
+    emit: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +140,28 @@ class StepOutput:
     times: StepTimes = field(default_factory=StepTimes)
 
 
-class Runner(Protocol):
-    """Computes what a plan says. It never decides; it owns the model's tensors and each sequence's KV rows."""
+class Computing(Protocol):
+    """A plan that is being computed."""
 
-    def run(self, plan: StepPlan) -> StepResult:
+    def wait(self) -> StepResult:
+        """What it gave, once it is there. Called once."""
+        ...
+
+
+class Runner(Protocol):
+    """Computes what a plan says. It never decides; it owns the model's tensors and each sequence's KV rows.
+
+    Attributes:
+        looks_ahead: Whether a plan may be given to it before the result of the one before has been waited for. Then it
+            feeds sequences what it has drawn for them itself (see `Sequence.in_flight`).
+    """
+
+    looks_ahead: bool
+
+    def run(self, plan: StepPlan) -> Computing:
         """Keep, forget, drop, decode and prefill as planned.
 
-        Returns a token for every sequence of `plan.decode` and for every chunk that is its context's last. Rows of
+        The result has a token for every sequence of `plan.decode` and for every chunk that is its context's last. Rows of
         sequences that were neither dropped nor planned stay as they are.
         """
         ...

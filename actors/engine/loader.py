@@ -4,6 +4,7 @@ Importing it puts a fast BLAS in front of MLX's own, which has to come before ML
 """
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 from scheduler.mlx.blas import CURE, preload_blas
@@ -24,6 +25,7 @@ from scheduler.mlx.head import LastPosition, look_at_last_position
 from scheduler.mlx.packed import can_pack
 from scheduler.mlx.packed_runner import PackedRunner
 from scheduler.mlx.runner import MlxRunner
+from scheduler.mlx.slab import COARSE, GRANULE
 from scheduler.step import Runner
 
 _log = logging.getLogger(__name__)
@@ -46,9 +48,10 @@ def load_backend(model: ModelInfo) -> Backend:
     head = look_at_last_position(network)
     weights = sum(weight.nbytes for _, weight in tree_flatten(network.parameters()))
     vocabulary = _vocabulary(config) or len(tokenizer.vocab)
+    runner = _runner(network, head, vocabulary)
     return Backend(
-        runner=_runner(network, head, vocabulary),
-        kv_cost=cost,
+        runner=runner,
+        kv_cost=replace(cost, granule=GRANULE, coarse=COARSE) if isinstance(runner, PackedRunner) else cost,
         reuse_kv=_reusable(network),
         kv_budget=_spare_bytes(total_memory(), weights),
         max_decode_stall=_CPU_STALL if device == "cpu" else _GPU_STALL,
@@ -62,8 +65,8 @@ def load_backend(model: ModelInfo) -> Backend:
 
 
 def _runner(network: Any, head: LastPosition | None, vocabulary: int) -> Runner:
-    """On the CPU, one forward for all of a step where the model allows it; there, a forward's time is in reading the weights."""
-    if device_kind() == "cpu" and head is not None and can_reuse(make_prompt_cache(network)) and can_pack(network, vocabulary):
+    """One forward for all of a step where the model allows it."""
+    if head is not None and can_reuse(make_prompt_cache(network)) and can_pack(network, vocabulary):
         return PackedRunner(network, head)
     return MlxRunner(network)
 

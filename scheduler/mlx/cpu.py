@@ -7,7 +7,7 @@ multiplications; for small ones, the cost of so many operations would be more th
 """
 
 import sys
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import mlx.core as mx
 from mlx_lm.models import activations, base
@@ -20,15 +20,6 @@ _LOWEST, _HIGHEST = -126.0, 127.0  # powers that are normal float32
 _HIDDEN = -1e9  # added to the score of a position that must not be seen
 # 2**f for |f| <= 0.5, from the constant up: least squares of the relative error at 64 Chebyshev nodes, below 1e-7.
 _POWERS = (1.0000001192, 0.6931469440, 0.2402212173, 0.0555074252, 0.0096754599, 0.0013266971)
-
-
-@runtime_checkable
-class AttendingCache(Protocol):
-    """A layer's cache that knows by itself who may see what."""
-
-    def attend(self, queries: mx.array, scale: float) -> mx.array:
-        """Attention of the queries to what the cache holds."""
-        ...
 
 
 def exp2(x: mx.array) -> mx.array:
@@ -112,8 +103,6 @@ def tune() -> None:
     def attend(
         queries: mx.array, keys: Any, values: Any, cache: Any, scale: float, mask: Any, sinks: mx.array | None = None
     ) -> Any:
-        if isinstance(cache, AttendingCache):
-            return cache.attend(queries, scale)
         if sinks is not None or hasattr(cache, "bits") or queries.dtype != mx.float32:
             return slow_attention(queries, keys, values, cache, scale=scale, mask=mask, sinks=sinks)
         return attention(queries, keys, values, scale, mask)

@@ -1,15 +1,20 @@
 """Computes a step's plan in one packed forward; for models that `scheduler.mlx.packed` can run."""
 
-from functools import partial
+from collections.abc import Sequence as Ordered
+from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 import mlx.core as mx
 
 from scheduler.mlx.blocks import KeptBlocks
+from scheduler.mlx.device import device_kind
 from scheduler.mlx.head import LastPosition
-from scheduler.mlx.packed import Slab, forward
-from scheduler.mlx.sampler import Draw, sample
-from scheduler.step import StepPlan, StepResult
+from scheduler.mlx.packed import Span, forward, place
+from scheduler.mlx.sampler import Draw, Sampled, sample
+from scheduler.mlx.slab import Row, Slabs
+from scheduler.request import Sequence
+from scheduler.step import Computing, StepPlan, StepResult
 
 _CLEAR_EVERY = 256  # steps after which MLX's cache of freed buffers is returned to the system
 
@@ -25,46 +30,121 @@ class PackedRunner:
     """
 
     def __init__(self, model: Any, head: LastPosition) -> None:
+        self.looks_ahead = device_kind() != "cpu"
         self._model = model
         self._head = head
-        self._slab = Slab(len(model.layers))
-        self._rows: dict[str, int] = {}
+        self._slabs = Slabs(len(model.layers))
+        self._rows: dict[str, Row] = {}
         self._kept = KeptBlocks()
+        self._drawn = _Drawn()
         self._steps = 0
 
-    def run(self, plan: StepPlan) -> StepResult:
+    def run(self, plan: StepPlan) -> Computing:
         """Compute a plan; see `scheduler.step.Runner`."""
-        self._kept.update(plan, lambda request_id: partial(self._slab.copy, self._rows[request_id]))
+        began = monotonic()
+        self._kept.update(plan, lambda request_id: self._rows[request_id].copy)
         for request_id in plan.dropped:
             row = self._rows.pop(request_id, None)
             if row is not None:
-                self._slab.free_row(row)
+                self._slabs.free(row)
         if plan.is_empty:
             return StepResult({})
-        owners = sorted(plan.decode, key=lambda sequence: self._rows[sequence.request_id])
-        singles = [(self._rows[sequence.request_id], sequence.output[-1]) for sequence in owners]
-        wanted = list(range(len(singles)))
-        tokens = len(singles)
+        self._steps += 1
+        if self._steps % _CLEAR_EVERY == 0:
+            mx.clear_cache()
+        logits, owners = self._forward(plan)
+        if not self.looks_ahead:
+            mx.eval(logits, self._slabs.arrays())
+        handed_out = monotonic()
+        if not owners:
+            mx.async_eval(logits, self._slabs.arrays())  # type: ignore[no-untyped-call]
+            return _Underway(None, logits, (), handed_out - began, 0.0)
+        sampled = sample(logits, [Draw(owner.request.sampling, owner.position, owner.changes) for owner in owners])
+        ids = [owner.request_id for owner in owners]
+        self._drawn = _Drawn(sampled.tokens, {request_id: index for index, request_id in enumerate(ids)})
+        # Nothing but the runner may hold on to the slabs: a write to an array that somebody else can see copies all of it.
+        mx.async_eval(sampled.arrays(), self._slabs.arrays())  # type: ignore[no-untyped-call]
+        return _Underway(sampled, logits, ids, handed_out - began, monotonic() - handed_out)
+
+    def _forward(self, plan: StepPlan) -> tuple[mx.array, list[Sequence]]:
+        """The logits that are wanted, (sequences, vocabulary), or one that isn't, and the sequences that they are for."""
+        for sequence in plan.decode:
+            row = self._rows[sequence.request_id]
+            self._slabs.reserve(row, row.length + 1)
+        owners = sorted(plan.decode, key=lambda sequence: place(self._rows[sequence.request_id]))
+        singles = [self._rows[sequence.request_id] for sequence in owners]
+        tokens = [self._drawn.last_tokens(owners)] if owners else []
+        wanted = list(range(len(owners)))
+        fed = len(owners)
         chunks = []
         for chunk in plan.prefill:
             sequence = chunk.sequence
             if chunk.is_first:
-                self._rows[sequence.request_id] = self._slab.take_row(self._kept.beginning(sequence))
-            chunks.append((self._rows[sequence.request_id], sequence.context[chunk.start : chunk.stop]))
-            tokens += chunk.stop - chunk.start
+                self._rows[sequence.request_id] = self._begin(sequence)
+            count = chunk.stop - chunk.start
+            chunks.append(Span(self._rows[sequence.request_id], count))
+            fed += count
             if chunk.is_last:
-                wanted.append(tokens - 1)
+                wanted.append(fed - 1)
                 owners.append(sequence)
-        self._head.rows = mx.array(wanted or [tokens - 1], dtype=mx.int32)
-        logits = forward(self._model, self._slab, singles, chunks)[:, -1, :]
-        slabs = self._slab.arrays()
-        self._steps += 1
-        if self._steps % _CLEAR_EVERY == 0:
-            mx.clear_cache()
-        if not owners:
-            mx.eval(slabs)
-            return StepResult({})
-        draws = [Draw(owner.request.sampling, len(owner.output), owner.changes) for owner in owners]
-        sampled = sample(logits, draws)
-        mx.eval(sampled.arrays(), slabs)
-        return sampled.result([owner.request_id for owner in owners])
+        if plan.prefill:
+            prompts = [token for chunk in plan.prefill for token in chunk.sequence.context[chunk.start : chunk.stop]]
+            tokens.append(mx.array(prompts, dtype=mx.uint32))
+        self._head.rows = None if len(wanted) == fed else mx.array(wanted or [fed - 1], dtype=mx.int32)
+        logits = forward(self._model, singles, chunks, tokens[0] if len(tokens) == 1 else mx.concatenate(tokens))
+        return logits[:, -1, :], owners
+
+    def _begin(self, sequence: Sequence) -> Row:
+        """A row with room for a sequence's context, that begins with what is kept of it."""
+        blocks = self._kept.beginning(sequence)
+        begin = [mx.concatenate(list(parts), axis=2) for parts in zip(*blocks, strict=True)]
+        return self._slabs.take(len(sequence.context), begin)
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """The tokens that the latest step draws, and whose they are; not known yet, maybe."""
+
+    tokens: mx.array | None = None
+    index: dict[str, int] | None = None
+
+    def last_tokens(self, sequences: Ordered[Sequence]) -> mx.array:
+        """The token that each sequence goes on from, uint32 (sequences,)."""
+        known = [sequence.output[-1] if sequence.in_flight == 1 else 0 for sequence in sequences]
+        if all(sequence.in_flight == 1 for sequence in sequences):
+            return mx.array(known, dtype=mx.uint32)
+        assert self.tokens is not None
+        assert self.index is not None
+        count = self.tokens.size
+        source = [
+            count + place if sequence.in_flight == 1 else self.index[sequence.request_id]
+            for place, sequence in enumerate(sequences)
+        ]
+        if source == list(range(count)):
+            return self.tokens
+        return mx.concatenate([self.tokens, mx.array(known, dtype=mx.uint32)])[mx.array(source, dtype=mx.int32)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Underway:
+    """A step that the device is computing. See `scheduler.step.Computing`.
+
+    Attributes:
+        sampled: What is drawn, for whom `ids` say, if for anybody.
+        logits: What it is drawn from.
+        forward, draw: Seconds that it took to hand them out.
+    """
+
+    sampled: Sampled | None
+    logits: mx.array
+    ids: Ordered[str]
+    forward: float
+    draw: float
+
+    def wait(self) -> StepResult:
+        began = monotonic()
+        if self.sampled is None:
+            mx.eval(self.logits)
+            return StepResult({}, forward=self.forward, sample=self.draw + monotonic() - began)
+        mx.eval(self.sampled.arrays())
+        return self.sampled.result(self.ids, self.forward, self.draw + monotonic() - began)

@@ -1,5 +1,6 @@
 """Computes a step's plan with an mlx-lm model: one batched decode forward, the prompts' chunks, one sampling call."""
 
+from time import monotonic
 from typing import Any, Protocol
 
 import mlx.core as mx
@@ -30,6 +31,8 @@ class MlxRunner:
     MLX's streams are bound to a thread: create, use and drop a runner on one.
     """
 
+    looks_ahead = False
+
     def __init__(self, model: LanguageModel) -> None:
         self._model = model
         self._prompts: dict[str, list[Any]] = {}
@@ -39,6 +42,7 @@ class MlxRunner:
 
     def run(self, plan: StepPlan) -> StepResult:
         """Compute a plan; see `scheduler.step.Runner`."""
+        began = monotonic()
         self._kept.update(plan, self._reader)
         self._drop(plan.dropped)
         if plan.is_empty:
@@ -58,13 +62,17 @@ class MlxRunner:
             if chunk.is_last:
                 logits.append(last)
                 owners.append(chunk.sequence)
+        mx.eval(logits, arrays(touched))
+        computed = monotonic()
         sampled = self._sample(logits, owners)
-        mx.eval(sampled.arrays() if sampled else [], arrays(touched))
         self._join(plan.prefill)
         self._steps += 1
         if self._steps % _CLEAR_EVERY == 0:
             mx.clear_cache()
-        return sampled.result([owner.request_id for owner in owners]) if sampled else StepResult({})
+        if sampled is None:
+            return StepResult({}, forward=computed - began)
+        mx.eval(sampled.arrays())
+        return sampled.result([owner.request_id for owner in owners], computed - began, monotonic() - computed)
 
     def _reader(self, request_id: str) -> CopyKV:
         """See `Rows.read`; a row whose prompt was still going in is among the prompts."""
@@ -87,7 +95,7 @@ class MlxRunner:
     def _sample(self, logits: list[mx.array], owners: list[Sequence]) -> Sampled | None:
         if not owners:
             return None
-        draws = [Draw(owner.request.sampling, len(owner.output), owner.changes) for owner in owners]
+        draws = [Draw(owner.request.sampling, owner.position, owner.changes) for owner in owners]
         return sample(logits[0] if len(logits) == 1 else mx.concatenate(logits), draws)
 
     def _join(self, chunks: tuple[Chunk, ...]) -> None:

@@ -50,12 +50,15 @@ class Sampled:
         """What is to be evaluated."""
         return [self.tokens, *(self.logprobs.arrays() if self.logprobs else ())]
 
-    def result(self, request_ids: Sequence[str]) -> StepResult:
-        """The drawn tokens by value, given whose each row is; evaluates what has not been yet."""
+    def result(self, request_ids: Sequence[str], forward: float = 0.0, sample: float = 0.0) -> StepResult:
+        """The drawn tokens by value, given whose each row is and what seconds it took; evaluates what has not been yet."""
         tokens: Any = self.tokens.tolist()
         logprobs = self.logprobs.values(tokens) if self.logprobs else {}
         return StepResult(
-            dict(zip(request_ids, tokens, strict=True)), {request_ids[row]: found for row, found in logprobs.items()}
+            dict(zip(request_ids, tokens, strict=True)),
+            {request_ids[row]: found for row, found in logprobs.items()},
+            forward,
+            sample,
         )
 
 

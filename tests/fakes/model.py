@@ -18,8 +18,10 @@ MODELS = ("breaks", "echo", "endless", "unloadable")
 class EchoRunner:
     """Computes the prompt's own tokens again, one a step, and checks that it is used as a runner may be."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, looks_ahead: bool = False) -> None:
+        self.looks_ahead = looks_ahead
         self.plans: list[StepPlan] = []
+        self._drawn: dict[str, int] = {}
         self._fed: dict[str, int] = {}
         self._kv: dict[str, list[int]] = {}  # the tokens that each row's KV stands for
         self.blocks: dict[int, tuple[int, ...]] = {}  # the same of each block that is kept, with those before it
@@ -48,13 +50,15 @@ class EchoRunner:
         for sequence in (*plan.decode, *(chunk.sequence for chunk in plan.prefill if chunk.is_last)):
             request, wanted = sequence.request, sequence.request.sampling.logprobs
             if wanted is not None:
-                token = self._next(request.prompt, len(sequence.output))
+                token = self._next(request.prompt, sequence.position)
                 top = ((token, -0.25), (ord("x"), -2.0), (END, -9999.0))
                 logprobs[sequence.request_id] = TokenLogprobs(token, -0.25, top[:wanted])
         for sequence in plan.decode:
             assert self._fed[sequence.request_id] == len(sequence.context)
-            self._kv[sequence.request_id].append(sequence.output[-1])
-            tokens[sequence.request_id] = self._next(sequence.request.prompt, len(sequence.output))
+            assert 1 <= sequence.in_flight <= 1 + self.looks_ahead
+            known = sequence.output[-1] if sequence.in_flight == 1 else self._drawn[sequence.request_id]
+            self._kv[sequence.request_id].append(known)
+            tokens[sequence.request_id] = self._next(sequence.request.prompt, sequence.position)
         for chunk in plan.prefill:
             sequence = chunk.sequence
             if chunk.is_first:
@@ -66,7 +70,8 @@ class EchoRunner:
             self._kv[sequence.request_id] += sequence.context[chunk.start : chunk.stop]
             self._fed[sequence.request_id] = chunk.stop
             if chunk.is_last:
-                tokens[sequence.request_id] = self._next(sequence.request.prompt, len(sequence.output))
+                tokens[sequence.request_id] = self._next(sequence.request.prompt, sequence.position)
+        self._drawn = tokens
         return StepResult(tokens, logprobs)
 
 

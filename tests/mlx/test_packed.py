@@ -1,13 +1,12 @@
 """One packed forward for decoding and prompts says what mlx-lm's own way says."""
 
-import mlx.core as mx
 import pytest
 
 from scheduler.core import EngineCore
 from scheduler.kv_cost import KvCost
 from scheduler.mlx import cpu
 from scheduler.mlx.head import look_at_last_position
-from scheduler.mlx.packed import Slab, can_pack
+from scheduler.mlx.packed import can_pack
 from scheduler.mlx.packed_runner import PackedRunner
 from scheduler.request import Request
 from scheduler.sampling import SamplingParams
@@ -18,18 +17,25 @@ from tests.mlx.tiny import VOCABULARY, tiny_model
 KINDS = ("llama", "moe")
 
 
-def packed(kind):
+@pytest.fixture(params=[False, True], ids=["in step", "ahead"])
+def packed(request):
     """A plain model to compare with, and a runner over another one with the same weights."""
-    model = tiny_model(kind)
-    cpu.tune()
-    head = look_at_last_position(model)
-    assert can_pack(model, VOCABULARY)
-    return tiny_model(kind), PackedRunner(model, head)
+
+    def make(kind):
+        model = tiny_model(kind)
+        cpu.tune()
+        head = look_at_last_position(model)
+        assert can_pack(model, VOCABULARY)
+        runner = PackedRunner(model, head)
+        runner.looks_ahead = request.param
+        return tiny_model(kind), runner
+
+    return make
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("chunk", [1000, 4])
-def test_every_row_says_what_it_says_alone(kind, chunk):
+def test_every_row_says_what_it_says_alone(packed, kind, chunk):
     plain, runner = packed(kind)
     core = EngineCore(runner, SchedulerConfig(max_num_seqs=5, max_step_tokens=chunk))
     said = {}
@@ -43,7 +49,7 @@ def test_every_row_says_what_it_says_alone(kind, chunk):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_rows_may_leave_and_be_taken_again(kind):
+def test_rows_may_leave_and_be_taken_again(packed, kind):
     plain, runner = packed(kind)
     core = EngineCore(runner, SchedulerConfig(max_num_seqs=3, max_step_tokens=7))
     for n in range(6):
@@ -60,7 +66,7 @@ def test_rows_may_leave_and_be_taken_again(kind):
         assert said[str(n)] == reference(plain, PROMPTS[n], 24)
 
 
-def test_what_is_said_survives_preemption_and_long_rows():
+def test_what_is_said_survives_preemption_and_long_rows(packed):
     plain, runner = packed("llama")
     config = SchedulerConfig(max_num_seqs=8, max_step_tokens=64, kv_cost=KvCost(per_token=1), kv_budget=700, reuse_kv=True)
     core = EngineCore(runner, config)
@@ -72,7 +78,7 @@ def test_what_is_said_survives_preemption_and_long_rows():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_kept_kv_gives_the_same_answers(kind):
+def test_kept_kv_gives_the_same_answers(packed, kind):
     plain, runner = packed(kind)
     core = EngineCore(runner, SchedulerConfig(max_step_tokens=50, kv_cost=KvCost(per_token=1), reuse_kv=True))
     shared = [(11 * i * i + i) % VOCABULARY for i in range(80)]
@@ -92,25 +98,3 @@ def test_models_that_dont_ask_their_caches_are_told_apart():
         "sliding": False,
         "hybrid": False,
     }
-
-
-def test_rows_of_a_slab_are_taken_from_the_lowest():
-    slab = Slab(1)
-    assert [slab.take_row() for _ in range(3)] == [0, 1, 2]
-    slab.free_row(2)
-    slab.free_row(0)
-    assert [slab.take_row() for _ in range(3)] == [0, 2, 3]
-
-
-def test_a_slab_keeps_its_contents_when_it_grows():
-    slab = Slab(1)
-    row = slab.take_row()
-    slab.reserve(4)
-    new = mx.arange(8.0).reshape(1, 2, 4, 1)
-    slab.write(0, (slice(row, row + 1), slice(None), slice(0, 4)), new, new + 1)
-    slab.take_row()
-    slab.reserve(300)
-    slab.write(0, (slice(1, 2), slice(None), slice(296, 300)), new, new)
-    keys, values = slab.copy(row, 0, 4)
-    assert mx.array_equal(keys, new)
-    assert mx.array_equal(values, new + 1)

@@ -11,6 +11,7 @@ from scheduler.pace import StepPacer
 from scheduler.policy import FirstComeFirstServed
 from scheduler.prefix_cache import BLOCK_TOKENS
 from scheduler.request import FinishReason, Request
+from scheduler.sampling import SamplingParams
 from scheduler.scheduler import DuplicateRequestError, RequestTooLargeError, Scheduler, SchedulerConfig
 from scheduler.step import StepResult
 from tests.fakes.model import END, EchoRunner
@@ -154,6 +155,50 @@ def test_a_sequence_ends_at_the_stop_token_or_at_max_tokens():
     assert ends == {"stops": (END, FinishReason.STOP), "full": (6, FinishReason.LENGTH)}
 
 
+def ahead(**config):
+    return EngineCore(runner := EchoRunner(looks_ahead=True), SchedulerConfig(**config)), runner
+
+
+def test_a_step_is_given_out_before_the_tokens_of_the_one_before_are_known():
+    core, runner = ahead()
+    core.add(request("a", prompt=[5, 6]))
+    assert core.step().events == ()
+    assert len(runner.plans) == 1
+    assert [event.token for event in core.step().events] == [5]
+    assert len(runner.plans) == 2
+    assert [event.token for event in run_all(core)] == [6, END]
+
+
+def test_looking_ahead_stops_at_max_tokens_and_wastes_one_row_after_a_stop_token():
+    core, runner = ahead()
+    core.add(request("full", prompt=[5, 6, 7], max_tokens=2))
+    assert [event.token for event in run_all(core)] == [5, 6]
+    assert sum(bool(plan.decode) for plan in runner.plans) == 1
+    core.add(request("stops", prompt=[5], max_tokens=20))
+    assert [event.token for event in run_all(core)] == [5, END]
+    assert sum(bool(plan.decode) for plan in runner.plans) == 1 + 2
+    assert runner.rows == set()
+
+
+def test_nobody_looks_ahead_past_a_penalty_that_needs_the_token():
+    core, runner = ahead()
+    core.add(request("a", prompt=[5, 6, 7], sampling=SamplingParams(presence_penalty=1.0)))
+    core.step()
+    assert [event.token for event in core.step().events] == [5]
+    assert all(sequence.in_flight <= 1 for plan in runner.plans for sequence in plan.decode)
+    assert [event.token for event in run_all(core)] == [6, 7, END]
+
+
+def test_what_is_in_flight_for_an_aborted_request_is_left_out_even_if_its_id_comes_back():
+    core, runner = ahead()
+    core.add(request("a", prompt=[1, 2, 3]))
+    core.step()
+    core.abort("a")
+    core.add(request("a", prompt=[9]))
+    assert [event.token for event in run_all(core)] == [9, END]
+    assert runner.rows == set()
+
+
 @pytest.mark.parametrize("steps", [0, 1, 2])
 def test_an_aborted_sequence_is_out_of_the_batch_at_the_next_step(steps):
     core = EngineCore(runner := EchoRunner(), SchedulerConfig(max_num_seqs=2, max_step_tokens=2))
@@ -252,9 +297,11 @@ def test_running_sequences_take_the_room_of_what_is_kept():
 class SchedulerMachine(RuleBasedStateMachine):
     """Random arrivals, aborts and steps: nothing is lost, doubled or changed, and all ends when it may."""
 
+    looks_ahead = False
+
     def __init__(self):
         super().__init__()
-        self.runner = EchoRunner()
+        self.runner = EchoRunner(looks_ahead=self.looks_ahead)
         config = SchedulerConfig(max_num_seqs=3, max_step_tokens=40, kv_cost=KvCost(per_token=1), kv_budget=300, reuse_kv=True)
         self.core = EngineCore(self.runner, config)
         self.wanted = {}
@@ -267,12 +314,22 @@ class SchedulerMachine(RuleBasedStateMachine):
         max_tokens=st.integers(1, 80),
         priority=st.integers(-1, 1),
         client=st.sampled_from("xyz"),
+        penalty=st.sampled_from([0.0, 0.0, 1.0]),
     )
-    def add(self, blocks, tail, max_tokens, priority, client):
+    def add(self, blocks, tail, max_tokens, priority, client, penalty):
         prompt = [token for token in blocks for _ in range(BLOCK_TOKENS)] + tail
         name = str(self.count)
         self.count += 1
-        self.core.add(request(name, prompt, max_tokens=max_tokens, priority=priority, client=client))
+        self.core.add(
+            request(
+                name,
+                prompt,
+                max_tokens=max_tokens,
+                priority=priority,
+                client=client,
+                sampling=SamplingParams(presence_penalty=penalty),
+            )
+        )
         self.wanted[name] = [*prompt, END][:max_tokens]
         self.got[name] = []
 
@@ -297,7 +354,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.core.check_integrity()
         kept = len(self.runner.blocks) * BLOCK_TOKENS
         # The next step makes room for each running sequence's next token.
-        assert self.core.stats.kv_bytes <= 300 + self.core.stats.running
+        assert self.core.stats.kv_bytes <= 300 + (1 + self.looks_ahead) * self.core.stats.running
         assert kept <= 300
 
     def teardown(self):
@@ -311,3 +368,13 @@ class SchedulerMachine(RuleBasedStateMachine):
 
 TestSchedulerMachine = SchedulerMachine.TestCase
 TestSchedulerMachine.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+
+
+class AheadMachine(SchedulerMachine):
+    """The same with a runner that takes a plan while the one before is being computed."""
+
+    looks_ahead = True
+
+
+TestAheadMachine = AheadMachine.TestCase
+TestAheadMachine.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
