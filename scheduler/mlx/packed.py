@@ -16,7 +16,7 @@ import mlx.core as mx
 from mlx_lm.models import base
 from mlx_lm.models.cache import make_prompt_cache
 
-from scheduler.mlx.attention import attention
+from scheduler.mlx.attention import Visible, attend_chunk, attend_rows
 from scheduler.mlx.slab import Row, Slab, Slabs
 
 
@@ -38,7 +38,7 @@ class _Group:
         rows: Rows of the slab that are read, those of others and of nobody among them.
         longest: Tokens that are read of each.
         places: int32 (all the slab's rows, 1, 1, 1): where each row's token goes.
-        mask: bool (rows read, 1, 1, longest); None where every row is as long.
+        visible: What each row read may see; None where every row is as long.
         spread: Which of the group's tokens each row of the slab gets, int32 (all rows,); None where they are in order.
         gather: Which of the rows read is each token's, int32; None where they are in order.
     """
@@ -49,7 +49,7 @@ class _Group:
     rows: slice
     longest: int
     places: mx.array
-    mask: mx.array | None
+    visible: Visible | None
     spread: mx.array | None
     gather: mx.array | None
 
@@ -69,9 +69,7 @@ class _Group:
             lengths[row.index - low] = row.length + 1
             spread[row.index] = token
         dense = len(rows) == high - low
-        mask = None
-        if min(row.length for row in rows) + 1 < longest or not dense:
-            mask = (mx.arange(longest)[None] < mx.array(lengths)[:, None])[:, None, None]
+        alike = dense and min(lengths) == longest
         return cls(
             slab,
             first,
@@ -79,7 +77,7 @@ class _Group:
             slice(low, high),
             longest,
             places.reshape(held, 1, 1, 1),
-            mask,
+            None if alike else Visible(lengths, longest),
             None if len(rows) == held else mx.array(spread, dtype=mx.int32),
             None if dense else mx.array([index - low for index in indices], dtype=mx.int32),
         )
@@ -99,9 +97,9 @@ class _Group:
         """Attention of the group's tokens, (tokens, heads, 1, size), each to its row."""
         keys, values = self.slab.read(layer, self.rows, self.longest)
         if self.gather is None:
-            return attention(queries, keys, values, scale, self.mask)
+            return attend_rows(queries, keys, values, scale, self.visible)
         assert self.spread is not None
-        return attention(queries[self.spread[self.rows]], keys, values, scale, self.mask)[self.gather]
+        return attend_rows(queries[self.spread[self.rows]], keys, values, scale, self.visible)[self.gather]
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +167,7 @@ class PackedLayer:
             row = span.row
             keys, values = row.slab.read(self._layer, slice(row.index, row.index + 1), row.length + span.count)
             mine = queries[begin : begin + span.count].transpose(2, 1, 0, 3)
-            mask = "causal" if span.count > 1 else None
-            mixed.append(attention(mine, keys, values, scale, mask).transpose(2, 1, 0, 3))
+            mixed.append(attend_chunk(mine, keys, values, scale).transpose(2, 1, 0, 3))
             begin += span.count
         return mixed[0] if len(mixed) == 1 else mx.concatenate(mixed)
 
