@@ -85,7 +85,8 @@ def attend_chunk(queries: mx.array, keys: mx.array, values: mx.array, scale: flo
         return mx.fast.scaled_dot_product_attention(queries, keys, values, scale=scale, mask=mask)
     start = span - count
     if start and count * span <= _FEW:
-        return _by_products(queries, keys, values, scale)
+        seen = mx.arange(start, span)[:, None] >= mx.arange(span)[None]
+        return attend_chunks(queries, keys, values, scale, seen[None])
     before = start % _GRID
     stop = -(-span // _GRID) * _GRID if start else _bucket(span)
     asked = _padded(queries, before, stop - span)
@@ -94,14 +95,42 @@ def attend_chunk(queries: mx.array, keys: mx.array, values: mx.array, scale: flo
     return mixed[:, :, before : before + count]
 
 
-def _by_products(queries: mx.array, keys: mx.array, values: mx.array, scale: float) -> mx.array:
-    _, heads, count, size = queries.shape
+def attends_together(chunks: int, length: int, span: int) -> bool:
+    """Whether several sequences' chunks, padded to one length and span, are better given to `attend_chunks` at once.
+
+    On CUDA they are: there a step of a small model takes as long as it takes to launch its operations.
+    """
+    return device_kind() == "cuda" and chunks * length * span <= _FEW
+
+
+def attend_chunks(queries: mx.array, keys: mx.array, values: mx.array, scale: float, mask: mx.array) -> mx.array:
+    """Attention of several sequences' latest tokens, by matrix products.
+
+    Args:
+        queries: floating (chunks, heads, length, size).
+        keys: floating (chunks, groups, span, size).
+        values: floating (chunks, groups, span, value size).
+        scale: Of the scores.
+        mask: bool (chunks, length, span).
+
+    Returns:
+        floating (chunks, heads, length, value size).
+    """
+    chunks, heads, length, size = queries.shape
     groups, span = keys.shape[1], keys.shape[2]
-    scores = (queries * scale).reshape(1, groups, -1, size) @ keys.swapaxes(-1, -2)
-    seen = mx.arange(span - count, span)[:, None] >= mx.arange(span)[None]
-    scores = mx.where(seen, scores.reshape(1, groups, -1, count, span), mx.array(-mx.inf, scores.dtype))
-    weights = mx.softmax(scores, axis=-1, precise=True).reshape(1, groups, -1, span)
-    return (weights @ values).reshape(1, heads, count, -1)
+    scores = (queries * scale).reshape(chunks, groups, -1, size) @ keys.swapaxes(-1, -2)
+    scores = scores.reshape(chunks, groups, -1, length, span)
+    scores = mx.where(mask[:, None, None], scores, mx.array(-mx.inf, scores.dtype))
+    weights = mx.softmax(scores, axis=-1, precise=True).reshape(chunks, groups, -1, span)
+    return (weights @ values).reshape(chunks, heads, length, -1)
+
+
+def padded_length(tokens: int) -> int:
+    """How many tokens a step that feeds so many is better made of: on CUDA, products of a new shape take long at first."""
+    if device_kind() != "cuda":
+        return tokens
+    step = 1 if tokens <= 8 else 8 if tokens <= 128 else 32 if tokens <= 512 else 128
+    return -(-tokens // step) * step
 
 
 def _bucket(tokens: int) -> int:

@@ -7,7 +7,7 @@ cache objects do: `attend_by_cache` lets a model's attention ask them.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -16,7 +16,14 @@ import mlx.core as mx
 from mlx_lm.models import base
 from mlx_lm.models.cache import make_prompt_cache
 
-from scheduler.mlx.attention import Visible, attend_chunk, attend_rows
+from scheduler.mlx.attention import (
+    Visible,
+    attend_chunk,
+    attend_chunks,
+    attend_rows,
+    attends_together,
+    padded_length,
+)
 from scheduler.mlx.slab import Row, Slab, Slabs
 
 
@@ -103,31 +110,132 @@ class _Group:
 
 
 @dataclass(frozen=True, slots=True)
+class _Chunk:
+    """Several tokens of one row."""
+
+    row: Row
+    first: int
+    stop: int
+    start: int
+
+    @classmethod
+    def of(cls, span: Span, first: int) -> "_Chunk":
+        """A span whose tokens begin at `first` of the step's."""
+        return cls(span.row, first, first + span.count, span.row.length)
+
+    def append(self, layer: int, keys: mx.array, values: mx.array) -> None:
+        """Take one layer's keys and values of the chunk's tokens, (tokens, heads, 1, size)."""
+        end = self.start + self.stop - self.first
+        where = (slice(self.row.index, self.row.index + 1), slice(None), slice(self.start, end))
+        self.row.slab.write(layer, where, keys.transpose(2, 1, 0, 3), values.transpose(2, 1, 0, 3))
+
+    def attend(self, layer: int, queries: mx.array, scale: float) -> mx.array:
+        """Attention of the chunk's tokens, (tokens, heads, 1, size)."""
+        end = self.start + self.stop - self.first
+        keys, values = self.row.slab.read(layer, slice(self.row.index, self.row.index + 1), end)
+        return attend_chunk(queries.transpose(2, 1, 0, 3), keys, values, scale).transpose(2, 1, 0, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunks:
+    """Several tokens of several rows of one slab, which attend together: fewer operations, with padding.
+
+    Attributes:
+        slab: Theirs.
+        first, stop: Which of the step's tokens are theirs.
+        rows: int32 (chunks,), their places in the slab.
+        span: Tokens that are read of each.
+        token_rows, token_places: int32 (tokens,): where each token's key and value go.
+        take: int32 (chunks, length): which of the tokens each chunk's are; any, past its end.
+        back: int32 (tokens,): where each token is in `take`, flat.
+        mask: bool (chunks, length, span).
+    """
+
+    slab: Slab
+    first: int
+    stop: int
+    rows: mx.array
+    span: int
+    token_rows: mx.array
+    token_places: mx.array
+    take: mx.array
+    back: mx.array
+    mask: mx.array
+
+    @classmethod
+    def of(cls, spans: Sequence[Span], first: int) -> "_Chunks":
+        """The chunks of rows of one slab, whose tokens begin at `first` of the step's."""
+        length = max(span.count for span in spans)
+        rows: list[int] = []
+        places: list[int] = []
+        take: list[int] = []
+        back: list[int] = []
+        for number, span in enumerate(spans):
+            begin = len(rows)
+            rows += [span.row.index] * span.count
+            places += range(span.row.length, span.row.length + span.count)
+            take += [begin + min(token, span.count - 1) for token in range(length)]
+            back += range(number * length, number * length + span.count)
+        end = max(span.row.length + span.count for span in spans)
+        starts = mx.array([span.row.length for span in spans], dtype=mx.int32)
+        last = starts[:, None] + mx.arange(length)[None]
+        return cls(
+            spans[0].row.slab,
+            first,
+            first + len(rows),
+            mx.array([span.row.index for span in spans], dtype=mx.int32),
+            end,
+            mx.array(rows, dtype=mx.int32),
+            mx.array(places, dtype=mx.int32),
+            mx.array(take, dtype=mx.int32).reshape(len(spans), length),
+            mx.array(back, dtype=mx.int32),
+            mx.arange(end)[None, None] <= last[..., None],
+        )
+
+    def append(self, layer: int, keys: mx.array, values: mx.array) -> None:
+        """Take one layer's keys and values of the chunks' tokens, (tokens, heads, 1, size)."""
+        self.slab.write(layer, (self.token_rows, slice(None), self.token_places), keys[:, :, 0], values[:, :, 0])
+
+    def attend(self, layer: int, queries: mx.array, scale: float) -> mx.array:
+        """Attention of the chunks' tokens, (tokens, heads, 1, size)."""
+        keys, values = self.slab.read(layer, self.rows, self.span)
+        asked = queries[:, :, 0][self.take].transpose(0, 2, 1, 3)
+        mixed = attend_chunks(asked, keys, values, scale, self.mask).transpose(0, 2, 1, 3)
+        return mixed.reshape(-1, *mixed.shape[2:])[self.back][:, :, None]
+
+
+@dataclass(frozen=True, slots=True)
 class PackedStep:
     """What the layers of one forward have in common.
 
     Attributes:
-        groups: Of the rows that get one token.
-        chunks: Rows that get several, each by itself.
+        parts: Who attends with whom, in the order of the tokens.
+        padding: Tokens after theirs that are nobody's.
         offset: int32 (tokens,), each token's position in its sequence.
     """
 
-    groups: tuple[_Group, ...]
-    chunks: tuple[Span, ...]
+    parts: tuple[_Group | _Chunk | _Chunks, ...]
+    padding: int
     offset: mx.array = field(repr=False)
 
     @classmethod
     def of(cls, singles: Sequence[Row], chunks: Sequence[Span]) -> "PackedStep":
-        """The step that gives `singles` a token each, in the order of `in_order`, and then feeds the chunks."""
-        groups, first = [], 0
+        """The step that gives `singles` a token each, in the order of `place`, and then feeds the chunks."""
+        parts: list[_Group | _Chunk | _Chunks] = []
+        first = 0
         for _, rows in groupby(singles, key=lambda row: row.slab.capacity):
             group = _Group.of(list(rows), first)
-            groups.append(group)
+            parts.append(group)
             first = group.stop
+        for together in _batches(chunks):
+            part = _Chunk.of(together[0], first) if len(together) == 1 else _Chunks.of(together, first)
+            parts.append(part)
+            first = part.stop
         positions = [row.length for row in singles]
         for span in chunks:
             positions += range(span.row.length, span.row.length + span.count)
-        return cls(tuple(groups), tuple(chunks), mx.array(positions, dtype=mx.int32))
+        padding = padded_length(first) - first
+        return cls(tuple(parts), padding, mx.array(positions + [0] * padding, dtype=mx.int32))
 
 
 class PackedLayer:
@@ -147,29 +255,31 @@ class PackedLayer:
 
     def update_and_fetch(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
         """Take every token's key and value, (tokens, heads, 1, size), to its row."""
-        begin = 0
-        for group in self._step.groups:
-            group.append(self._layer, keys[group.first : group.stop], values[group.first : group.stop])
-            begin = group.stop
-        for span in self._step.chunks:
-            row = span.row
-            where = (slice(row.index, row.index + 1), slice(None), slice(row.length, row.length + span.count))
-            new = (each[begin : begin + span.count].transpose(2, 1, 0, 3) for each in (keys, values))
-            row.slab.write(self._layer, where, *new)
-            begin += span.count
+        for part in self._step.parts:
+            part.append(self._layer, keys[part.first : part.stop], values[part.first : part.stop])
         return keys, values
 
     def attend(self, queries: mx.array, scale: float) -> mx.array:
         """Attention of every token to its own sequence up to itself: (tokens, heads, 1, size) to the same."""
-        mixed = [group.attend(self._layer, queries[group.first : group.stop], scale) for group in self._step.groups]
-        begin = self._step.groups[-1].stop if self._step.groups else 0
-        for span in self._step.chunks:
-            row = span.row
-            keys, values = row.slab.read(self._layer, slice(row.index, row.index + 1), row.length + span.count)
-            mine = queries[begin : begin + span.count].transpose(2, 1, 0, 3)
-            mixed.append(attend_chunk(mine, keys, values, scale).transpose(2, 1, 0, 3))
-            begin += span.count
+        parts = self._step.parts
+        mixed = [part.attend(self._layer, queries[part.first : part.stop], scale) for part in parts]
+        if self._step.padding:
+            mixed.append(mx.zeros((self._step.padding, *mixed[0].shape[1:]), mixed[0].dtype))
         return mixed[0] if len(mixed) == 1 else mx.concatenate(mixed)
+
+
+def _batches(chunks: Sequence[Span]) -> Iterator[list[Span]]:
+    """The chunks, neighbours together where that is faster."""
+    batch: list[Span] = []
+    for span in chunks:
+        more = [*batch, span]
+        length, end = max(s.count for s in more), max(s.row.length + s.count for s in more)
+        if batch and not (span.row.slab is batch[0].row.slab and attends_together(len(more), length, end)):
+            yield batch
+            batch = []
+        batch.append(span)
+    if batch:
+        yield batch
 
 
 def place(row: Row) -> tuple[int, int]:
@@ -184,13 +294,16 @@ def forward(model: Any, singles: Sequence[Row], chunks: Sequence[Span], tokens: 
         model: The model.
         singles: Rows that get one token, in the order of `place`.
         chunks: The others.
-        tokens: integers (tokens,): the singles', then each chunk's.
+        tokens: integers: the singles', then each chunk's.
 
     Returns:
-        The model's logits, (tokens, 1, vocabulary) or fewer rows if its head is told so, in the tokens' order; not evaluated.
+        The model's logits, (tokens, 1, vocabulary) or fewer rows if its head is told so, in the tokens' order; there may be
+        more tokens than were given, see `padded_length`. Not evaluated.
     """
     step = PackedStep.of(singles, chunks)
     caches = [PackedLayer(layer, step) for layer in range(len(model.layers))]
+    if step.padding:
+        tokens = mx.pad(tokens, (0, step.padding))
     logits: mx.array = model(tokens[:, None], cache=caches)
     for row in singles:
         row.length += 1
@@ -232,7 +345,7 @@ def can_pack(model: Any, vocabulary: int) -> bool:
         beginnings = [Span(row, len(prompt) - 2) for row, prompt in zip(rows, prompts, strict=True)]
         forward(model, [], beginnings, mx.array(first[:-2] + second[:-2]))
         forward(model, rows, [], mx.array([first[-2], second[-2]]))
-        packed = forward(model, rows[:1], [Span(rows[1], 1)], mx.array([first[-1], second[-1]]))[:, -1, :]
+        packed = forward(model, rows[:1], [Span(rows[1], 1)], mx.array([first[-1], second[-1]]))[:2, -1, :]
         plain = mx.concatenate([model(mx.array([p]), cache=make_prompt_cache(model))[:, -1, :] for p in prompts])
         tolerance = 1e-3 if plain.dtype == mx.float32 else 0.1
         packed, plain = packed.astype(mx.float32), plain.astype(mx.float32)

@@ -90,7 +90,7 @@ class PackedRunner:
         if plan.prefill:
             prompts = [token for chunk in plan.prefill for token in chunk.sequence.context[chunk.start : chunk.stop]]
             tokens.append(mx.array(prompts, dtype=mx.uint32))
-        self._head.rows = None if len(wanted) == fed else mx.array(wanted or [fed - 1], dtype=mx.int32)
+        self._head.rows = mx.array(wanted or [fed - 1], dtype=mx.int32)
         logits = forward(self._model, singles, chunks, tokens[0] if len(tokens) == 1 else mx.concatenate(tokens))
         return logits[:, -1, :], owners
 

@@ -89,12 +89,14 @@ class Slab:
             index = mx.broadcast_to(places, new.shape)
             store[layer] = mx.put_along_axis(slab, index, new, axis=2)
 
-    def read(self, layer: int, rows: slice, tokens: int) -> tuple[mx.array, mx.array]:
+    def read(self, layer: int, rows: slice | mx.array, tokens: int) -> tuple[mx.array, mx.array]:
         """One layer's keys and values of some rows, the first `tokens` of each."""
         keys, values = self._keys[layer], self._values[layer]
         assert keys is not None
         assert values is not None
-        return keys[rows, :, :tokens], values[rows, :, :tokens]
+        if isinstance(rows, slice):
+            return keys[rows, :, :tokens], values[rows, :, :tokens]
+        return keys[:, :, :tokens][rows], values[:, :, :tokens][rows]
 
     def arrays(self) -> list[mx.array]:
         """Everything that is there, keys and values of each layer in turn."""
