@@ -125,6 +125,14 @@ def attend_chunks(queries: mx.array, keys: mx.array, values: mx.array, scale: fl
     return (weights @ values).reshape(chunks, heads, length, -1)
 
 
+def fills_rows(count: int, held: int) -> bool:
+    """Whether tokens are better fed for all the rows of a slab that holds so many, when only `count` of them get one.
+
+    On CUDA they are, unless most are idle: sorting out rows takes operations, and other ones for other rows.
+    """
+    return device_kind() == "cuda" and 2 * count >= held
+
+
 def padded_length(tokens: int) -> int:
     """How many tokens a step that feeds so many is better made of: on CUDA, products of a new shape take long at first."""
     if device_kind() != "cuda":

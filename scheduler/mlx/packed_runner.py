@@ -10,7 +10,8 @@ import mlx.core as mx
 from scheduler.mlx.blocks import KeptBlocks
 from scheduler.mlx.device import device_kind
 from scheduler.mlx.head import LastPosition
-from scheduler.mlx.packed import Span, forward, place
+from scheduler.mlx.packed import PackedStep, forward, place
+from scheduler.mlx.parts import Span
 from scheduler.mlx.sampler import Draw, Sampled, sample
 from scheduler.mlx.slab import Row, Slabs
 from scheduler.request import Sequence
@@ -75,23 +76,21 @@ class PackedRunner:
         singles = [self._rows[sequence.request_id] for sequence in owners]
         tokens = [self._drawn.last_tokens(owners)] if owners else []
         wanted = list(range(len(owners)))
-        fed = len(owners)
-        chunks = []
+        chunks: list[Span] = []
         for chunk in plan.prefill:
             sequence = chunk.sequence
             if chunk.is_first:
                 self._rows[sequence.request_id] = self._begin(sequence)
-            count = chunk.stop - chunk.start
-            chunks.append(Span(self._rows[sequence.request_id], count))
-            fed += count
             if chunk.is_last:
-                wanted.append(fed - 1)
+                wanted.append(len(singles) + len(chunks))
                 owners.append(sequence)
+            chunks.append(Span(self._rows[sequence.request_id], chunk.stop - chunk.start))
         if plan.prefill:
             prompts = [token for chunk in plan.prefill for token in chunk.sequence.context[chunk.start : chunk.stop]]
             tokens.append(mx.array(prompts, dtype=mx.uint32))
-        self._head.rows = mx.array(wanted or [fed - 1], dtype=mx.int32)
-        logits = forward(self._model, singles, chunks, tokens[0] if len(tokens) == 1 else mx.concatenate(tokens))
+        step = PackedStep(singles, chunks)
+        self._head.rows = mx.array([step.ends[number] for number in wanted or [0]], dtype=mx.int32)
+        logits = forward(self._model, step, tokens[0] if len(tokens) == 1 else mx.concatenate(tokens))
         return logits[:, -1, :], owners
 
     def _begin(self, sequence: Sequence) -> Row:

@@ -39,8 +39,7 @@ class Row:
 class Slab:
     """Rows of one capacity: for each layer, keys and values of (rows, heads, capacity, size).
 
-    There are at most a quarter more rows than were ever used at once since the slab was empty or packed, and it is packed when
-    less than half are in use.
+    It grows by a quarter, and is packed when less than three quarters of its rows are in use.
 
     Attributes:
         capacity: Tokens that a row has room for.
@@ -65,7 +64,7 @@ class Slab:
         """Let others have a row's place."""
         self.rows[row.index] = None
         used = [row for row in self.rows if row is not None]
-        if 2 * len(used) < len(self.rows):
+        if 4 * len(used) < 3 * len(self.rows):
             self._pack(used)
 
     def write(self, layer: int, where: Any, keys: mx.array, values: mx.array) -> None:
