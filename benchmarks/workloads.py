@@ -123,9 +123,14 @@ WORKLOADS: dict[str, Callable[[Writer, int, int], list[Prompt]]] = {
 }
 
 
-def make_workload(name: str, count_tokens: CountTokens, count: int, max_tokens: int, *, seed: int) -> list[Prompt]:
-    """A workload's prompts: the same ones for the same arguments."""
-    return WORKLOADS[name](Writer(count_tokens, Random(f"{name} {seed}")), count, max_tokens)
+def make_workload(
+    name: str, count_tokens: CountTokens, count: int, max_tokens: int, *, seed: int, tokens: int | None = None
+) -> list[Prompt]:
+    """A workload's prompts: the same ones for the same arguments; with `tokens`, all of that length."""
+    writer = Writer(count_tokens, Random(f"{name} {seed}"))
+    if tokens is not None:
+        return [Prompt(writer.order(tokens), max_tokens) for _ in range(count)]
+    return WORKLOADS[name](writer, count, max_tokens)
 
 
 def poisson(prompts: Sequence[Prompt], rate: float, *, seed: int) -> list[Prompt]:
