@@ -1,5 +1,6 @@
 """The servers that are compared, each started on the same model folder and with the same BLAS in front of MLX."""
 
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -29,9 +30,11 @@ def blas_environment() -> dict[str, str]:
     if blas is None:
         return {}
     cores = str(available_cores())
+    folder = Path(blas.libraries[-1]).parent
+    paths = [str(folder) if folder.is_absolute() else "", os.environ.get("LD_LIBRARY_PATH", "")]
     return {
         "LD_PRELOAD": ":".join(blas.libraries),
-        "LD_LIBRARY_PATH": str(Path(blas.libraries[-1]).parent),
+        "LD_LIBRARY_PATH": ":".join(filter(None, paths)),
         "OMP_NUM_THREADS": cores,
         "MKL_NUM_THREADS": cores,
         **dict(blas.environment),
@@ -62,6 +65,15 @@ def static(model_folder: Path, batch: int) -> Iterator[Target]:
 
 
 @contextmanager
+def batch_generator(model_folder: Path, batch: int) -> Iterator[Target]:
+    """mlx-lm's bare batch generator."""
+    port = free_port()
+    arguments = [sys.executable, "-m", "benchmarks.batch_generator_server", str(model_folder), str(port), str(batch)]
+    with _logged(Command(arguments, port, blas_environment())) as server:
+        yield Target(server, model_folder.name)
+
+
+@contextmanager
 def mlx_lm(model_folder: Path, batch: int) -> Iterator[Target]:
     """mlx-lm's own server."""
     port = free_port()
@@ -72,7 +84,13 @@ def mlx_lm(model_folder: Path, batch: int) -> Iterator[Target]:
 
 
 Start = Callable[[Path, int], AbstractContextManager[Target]]
-PEERS: dict[str, Start] = {"omlx": omlx, "mlx-lm": mlx_lm, "sequential": sequential, "static": static}
+PEERS: dict[str, Start] = {
+    "omlx": omlx,
+    "mlx-lm": mlx_lm,
+    "batch-generator": batch_generator,
+    "sequential": sequential,
+    "static": static,
+}
 
 
 def has_blas(pid: int) -> bool | None:
