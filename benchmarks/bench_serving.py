@@ -16,16 +16,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from benchmarks.client import Recording, closed_loop, open_loop, record
-from benchmarks.dense import dense_copy
-from benchmarks.peers import PEERS, Target, has_blas
+from benchmarks.client import Recording, closed_loop, greedy, open_loop, record
+from benchmarks.peers import OURS, PEERS, Target, add_options, folder_to_serve, has_blas, in_turn
 from benchmarks.plots import plot_serving
 from benchmarks.report import finish, new_document, table
-from benchmarks.server import demo_model_dir
 from benchmarks.stats import Slo, Summary, medians, summarize
 from benchmarks.workloads import WORKLOADS, CountTokens, Prompt, make_workload, model_counter, poisson
 
-OURS = "omlx"
 BUSY_CLIENT = 0.7  # of a core: above that, the client is part of what is measured
 
 
@@ -83,18 +80,12 @@ class Plan:
         """A short answer for the load of the model, then a full batch of them."""
         return make_workload("chat", count_tokens, 1 + self.batch, 8, seed=-1 - round_number, tokens=self.prompt_tokens)
 
-    def body(self, model: str, prompt: Prompt) -> dict[str, Any]:
-        """A greedy chat request."""
-        messages = [{"role": "user", "content": prompt.text}]
-        body = {"model": model, "messages": messages, "temperature": 0, "max_tokens": prompt.max_tokens}
-        return body | {"ignore_eos": True} if self.ignore_eos else body
-
 
 async def drive(target: Target, plan: Plan, count_tokens: CountTokens, round_number: int) -> dict[Load, Summary]:
     """Warm a server up, then put every load on it."""
 
     async def ask(prompt: Prompt) -> Recording:
-        return await record(target.server.url, plan.body(target.model, prompt))
+        return await record(target.server.url, greedy(target.model, prompt.text, prompt.max_tokens, ignore_eos=plan.ignore_eos))
 
     # Some servers drop connections that come all at once: that counts against them in the measurement, not here.
     first, *others = plan.warm_up(count_tokens, round_number)
@@ -117,12 +108,10 @@ def measure(
 ) -> Iterator[tuple[str, Load, Summary, bool | None]]:
     """Every peer in every round; the order of the peers alternates."""
     count_tokens = model_counter(model_folder)
-    for round_number in range(rounds):
-        for peer in peers if round_number % 2 == 0 else reversed(peers):
-            print(f"round {round_number + 1} of {rounds}: {peer}", file=sys.stderr)
-            with PEERS[peer](model_folder, plan.batch) as target:
-                for load, summary in asyncio.run(drive(target, plan, count_tokens, round_number)).items():
-                    yield peer, load, summary, has_blas(target.server.pid)
+    for round_number, peer in in_turn(peers, rounds):
+        with PEERS[peer](model_folder, plan.batch) as target:
+            for load, summary in asyncio.run(drive(target, plan, count_tokens, round_number)).items():
+                yield peer, load, summary, has_blas(target.server.pid)
 
 
 def report(document: dict[str, Any]) -> str:
@@ -169,9 +158,7 @@ def main() -> int:
     if options.plot and not can_plot:
         print("A plot needs matplotlib: pip install 'omlx[bench]', or `make bench`, which does.", file=sys.stderr)
         return 2
-    model_folder = options.model_folder or demo_model_dir() / "SmolLM2-135M-Instruct"
-    if not options.as_is:
-        model_folder = dense_copy(model_folder)
+    model_folder = folder_to_serve(options)
     clients = () if options.workload == "burst" else options.clients
     loads = [Load(clients=number) for number in clients] + [Load(rate=rate) for rate in options.rates]
     if options.workload == "burst":
@@ -213,8 +200,7 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model_folder", nargs="?", type=Path, help="one model's folder; the demo model, fetched if need be")
-    parser.add_argument("--compare", type=_peers, default=[], help=f"servers to compare with, of {', '.join(_OTHERS)}")
+    add_options(parser)
     parser.add_argument("--workload", choices=WORKLOADS, default="chat")
     parser.add_argument("--clients", type=_integers, default=[1, 8, 16], help="closed loops; default 1,8,16")
     parser.add_argument("--rates", type=_floats, default=[], help="open loops: Poisson arrivals a second, such as 0.5,1")
@@ -228,24 +214,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of the prompts; default 0")
     parser.add_argument("--slo-ttft", type=float, default=Slo().ttft, help=f"seconds; default {Slo().ttft:g}")
     parser.add_argument("--slo-itl", type=float, default=Slo().itl, help=f"seconds; default {Slo().itl:g}")
-    parser.add_argument("--as-is", action="store_true", help="serve the folder itself and not its float32 copy (Metal, CUDA)")
     parser.add_argument("--plot", type=Path, help="write the plot there")
     parser.add_argument("--save", action="store_true", help="keep the result, with its plot where matplotlib is")
     options = parser.parse_args()
     if options.prompt_tokens and options.workload != "chat":
         parser.error("--prompt-tokens goes with the workload chat")
     return options
-
-
-_OTHERS = tuple(peer for peer in PEERS if peer != OURS)
-
-
-def _peers(value: str) -> list[str]:
-    names = value.split(",")
-    unknown = [name for name in names if name not in _OTHERS]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"no such server: {', '.join(unknown)}; there are {', '.join(_OTHERS)}")
-    return names
 
 
 def _integers(value: str) -> list[int]:

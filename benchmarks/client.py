@@ -72,7 +72,7 @@ class Recording:
         error: Why nothing more came, if that wasn't the server's choice.
     """
 
-    sent: float
+    sent: float = 0.0
     pieces: list[tuple[float, bytes]] = field(default_factory=list)
     done: float = 0.0
     error: str | None = None
@@ -122,8 +122,19 @@ class _Tap(asyncio.Protocol):
             self.closed.set_exception(exc)
 
 
-async def record(url: str, body: Mapping[str, Any]) -> Recording:
-    """Send one chat request as a stream, and keep what comes until its end; a failure is a measurement too."""
+def greedy(model: str, text: str, max_tokens: int, *, ignore_eos: bool = False) -> dict[str, Any]:
+    """A chat request with one message; with `ignore_eos`, only its length ends the answer where the server can do that."""
+    messages = [{"role": "user", "content": text}]
+    body = {"model": model, "messages": messages, "temperature": 0, "max_tokens": max_tokens}
+    return body | {"ignore_eos": True} if ignore_eos else body
+
+
+async def record(url: str, body: Mapping[str, Any], recording: Recording | None = None) -> Recording:
+    """Send one chat request as a stream, and keep what comes until its end; a failure is a measurement too.
+
+    Args:
+        recording: A new one, to be watched while it grows.
+    """
     address = urlsplit(url).netloc
     host, _, port = address.partition(":")
     content = orjson.dumps({**body, "stream": True, "stream_options": {"include_usage": True}})
@@ -131,7 +142,8 @@ async def record(url: str, body: Mapping[str, Any]) -> Recording:
         f"POST /v1/chat/completions HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(content)}\r\nConnection: close\r\n\r\n"
     )
-    recording = Recording(time.monotonic())
+    recording = recording or Recording()
+    recording.sent = time.monotonic()
     try:
         async with asyncio.timeout(_SECONDS):
             transport, tap = await asyncio.get_running_loop().create_connection(

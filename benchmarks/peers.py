@@ -1,14 +1,16 @@
 """The servers that are compared, each started on the same model folder and with the same BLAS in front of MLX."""
 
+import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.server import Command, Server, free_port, running, running_server
+from benchmarks.dense import dense_copy
+from benchmarks.server import Command, Server, demo_model_dir, free_port, running, running_server
 from scheduler.mlx.blas import available_cores, find_blas
 
 
@@ -91,6 +93,39 @@ PEERS: dict[str, Start] = {
     "sequential": sequential,
     "static": static,
 }
+
+
+OURS = "omlx"
+_OTHERS = tuple(peer for peer in PEERS if peer != OURS)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options that every comparison of servers has: which model, as it stands or not, and which servers beside ours."""
+    parser.add_argument("model_folder", nargs="?", type=Path, help="one model's folder; the demo model, fetched if need be")
+    parser.add_argument("--as-is", action="store_true", help="serve the folder itself and not its float32 copy (Metal, CUDA)")
+    parser.add_argument("--compare", type=_names, default=[], help=f"servers to compare with, of {', '.join(_OTHERS)}")
+
+
+def folder_to_serve(options: argparse.Namespace) -> Path:
+    """The model folder that the options mean."""
+    folder: Path = options.model_folder or demo_model_dir() / "SmolLM2-135M-Instruct"
+    return folder if options.as_is else dense_copy(folder)
+
+
+def in_turn(peers: Sequence[str], rounds: int) -> Iterator[tuple[int, str]]:
+    """Every server in every round, with the round's number; the order is reversed each time."""
+    for round_number in range(rounds):
+        for peer in peers if round_number % 2 == 0 else reversed(peers):
+            print(f"round {round_number + 1} of {rounds}: {peer}", file=sys.stderr)
+            yield round_number, peer
+
+
+def _names(value: str) -> list[str]:
+    names = value.split(",")
+    unknown = [name for name in names if name not in _OTHERS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"no such server: {', '.join(unknown)}; there are {', '.join(_OTHERS)}")
+    return names
 
 
 def has_blas(pid: int) -> bool | None:

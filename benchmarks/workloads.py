@@ -75,6 +75,11 @@ class Writer:
         task = self.task()
         return f"{self.prose(max(1, tokens - self.count_tokens(' ' + task)))} {task}"
 
+    def saga(self, tokens: int) -> str:
+        """About so many tokens, whose answer takes hundreds of them."""
+        task = "Write a very long story, of at least twenty chapters, about this:"
+        return f"{task} {self.prose(max(1, tokens - self.count_tokens(task)))}"
+
     def _sentence(self) -> str:
         pick = self.random.choice
         return (
