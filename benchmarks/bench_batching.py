@@ -10,8 +10,6 @@ import statistics
 import sys
 from typing import Any
 
-import httpx
-
 from benchmarks.client import Measured, chat
 from benchmarks.report import finish, new_document
 from benchmarks.server import Server, demo_model_dir, running_server
@@ -37,25 +35,24 @@ def body(question: str) -> dict[str, Any]:
     return {"model": MODEL, "messages": messages, "temperature": 0, "max_tokens": MAX_TOKENS}
 
 
-async def in_a_row(client: httpx.AsyncClient, url: str) -> list[Measured]:
+async def in_a_row(url: str) -> list[Measured]:
     """One after the other."""
-    return [await chat(client, url, body(question)) for question in QUESTIONS]
+    return [await chat(url, body(question)) for question in QUESTIONS]
 
 
-async def at_once(client: httpx.AsyncClient, url: str) -> list[Measured]:
+async def at_once(url: str) -> list[Measured]:
     """All together."""
-    return list(await asyncio.gather(*(chat(client, url, body(question)) for question in QUESTIONS)))
+    return list(await asyncio.gather(*(chat(url, body(question)) for question in QUESTIONS)))
 
 
 async def measure(server: Server) -> dict[str, Any]:
     """Alternate both ways, and compare texts and times."""
     rows: list[list[Measured]] = []
     batches: list[list[Measured]] = []
-    async with httpx.AsyncClient(timeout=300) as client:
-        await at_once(client, server.url)  # loads the model and warms it up
-        for _ in range(ROUNDS):
-            rows.append(await in_a_row(client, server.url))
-            batches.append(await at_once(client, server.url))
+    await at_once(server.url)  # loads the model and warms it up
+    for _ in range(ROUNDS):
+        rows.append(await in_a_row(server.url))
+        batches.append(await at_once(server.url))
     errors = [m.error for run in (*rows, *batches) for m in run if m.error]
     row_seconds = statistics.median(sum(m.seconds for m in run) for run in rows)
     batch_seconds = statistics.median(max(m.done for m in run) - min(m.sent for m in run) for run in batches)

@@ -1,6 +1,6 @@
 """What clients get: latency, throughput and goodput over HTTP, of our server alone or of several servers in turn.
 
-    python -m benchmarks.bench_serving [MODEL_FOLDER] [--compare mlx-lm,sequential,static] [--save]
+    python -m benchmarks.bench_serving [MODEL_FOLDER] [--compare mlx-lm,batch-generator,sequential,static] [--save]
 
 Each server gets the same prompts, the same weights (a dense float32 copy, unless `--as-is`) and the same BLAS. They take
 turns within a round, in an order that is reversed each time, and a figure is the median over the rounds.
@@ -16,20 +16,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import httpx
-
-from benchmarks.client import Measured, chat, closed_loop, open_loop
-from benchmarks.dense import dense_copy
-from benchmarks.peers import PEERS, Target, has_blas
+from benchmarks.client import Recording, closed_loop, greedy, open_loop, record
+from benchmarks.peers import OURS, PEERS, Target, add_options, folder_to_serve, has_blas, in_turn
 from benchmarks.plots import plot_serving
 from benchmarks.report import finish, new_document, table
-from benchmarks.server import demo_model_dir
 from benchmarks.stats import Slo, Summary, medians, summarize
 from benchmarks.workloads import WORKLOADS, CountTokens, Prompt, make_workload, model_counter, poisson
 
-OURS = "omlx"
 BUSY_CLIENT = 0.7  # of a core: above that, the client is part of what is measured
-_TIMEOUT = httpx.Timeout(600, connect=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +48,7 @@ class Load:
         """How many requests it has."""
         return self.clients * per_client if self.clients is not None else at_rate
 
-    async def run(self, ask: Callable[[Prompt], Awaitable[Measured]], prompts: Sequence[Prompt], seed: int) -> list[Measured]:
+    async def run(self, ask: Callable[[Prompt], Awaitable[Recording]], prompts: Sequence[Prompt], seed: int) -> list[Recording]:
         """Send the prompts."""
         if self.clients is not None:
             return await closed_loop(ask, prompts, self.clients)
@@ -70,6 +64,8 @@ class Plan:
     per_client: int
     at_rate: int
     max_tokens: int
+    prompt_tokens: int | None
+    ignore_eos: bool
     batch: int
     seed: int
     slo: Slo
@@ -77,37 +73,34 @@ class Plan:
     def prompts(self, load: Load, count_tokens: CountTokens, round_number: int) -> list[Prompt]:
         """A load's prompts: other ones in each round and load, so that no server has seen them, but the same for all servers."""
         seed = (self.seed * 1000 + round_number) * 100 + self.loads.index(load)
-        return make_workload(self.workload, count_tokens, load.count(self.per_client, self.at_rate), self.max_tokens, seed=seed)
+        count = load.count(self.per_client, self.at_rate)
+        return make_workload(self.workload, count_tokens, count, self.max_tokens, seed=seed, tokens=self.prompt_tokens)
 
-
-def body(model: str, prompt: Prompt) -> dict[str, Any]:
-    """A greedy chat request."""
-    messages = [{"role": "user", "content": prompt.text}]
-    return {"model": model, "messages": messages, "temperature": 0, "max_tokens": prompt.max_tokens}
+    def warm_up(self, count_tokens: CountTokens, round_number: int) -> list[Prompt]:
+        """A short answer for the load of the model, then a full batch of them."""
+        return make_workload("chat", count_tokens, 1 + self.batch, 8, seed=-1 - round_number, tokens=self.prompt_tokens)
 
 
 async def drive(target: Target, plan: Plan, count_tokens: CountTokens, round_number: int) -> dict[Load, Summary]:
     """Warm a server up, then put every load on it."""
-    limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(timeout=_TIMEOUT, limits=limits) as client:
 
-        async def ask(prompt: Prompt) -> Measured:
-            return await chat(client, target.server.url, body(target.model, prompt))
+    async def ask(prompt: Prompt) -> Recording:
+        return await record(target.server.url, greedy(target.model, prompt.text, prompt.max_tokens, ignore_eos=plan.ignore_eos))
 
-        # The first loads the model; the others fill a batch. Some servers drop connections that come all at once: that
-        # counts against them in the measurement, not here.
-        first, *others = make_workload("chat", count_tokens, 1 + plan.batch, 8, seed=-1 - round_number)
-        answer = await ask(first)
-        if answer.error:
-            raise RuntimeError(f"the server does not answer: {answer.error}\n{target.server.log.read_text()[-4000:]}")
-        await closed_loop(ask, others, plan.batch)
-        summaries = {}
-        for load in plan.loads:
-            prompts = plan.prompts(load, count_tokens, round_number)
-            began = time.process_time()
-            answers = await load.run(ask, prompts, plan.seed + round_number)
-            summaries[load] = summarize(answers, plan.slo, time.process_time() - began)
-        return summaries
+    # Some servers drop connections that come all at once: that counts against them in the measurement, not here.
+    first, *others = plan.warm_up(count_tokens, round_number)
+    error = (await ask(first)).read().error
+    if error:
+        raise RuntimeError(f"the server does not answer: {error}\n{target.server.log.read_text()[-4000:]}")
+    await closed_loop(ask, others, plan.batch)
+    summaries = {}
+    for load in plan.loads:
+        prompts = plan.prompts(load, count_tokens, round_number)
+        began = time.process_time()
+        recordings = await load.run(ask, prompts, plan.seed + round_number)
+        busy = time.process_time() - began
+        summaries[load] = summarize([recording.read() for recording in recordings], plan.slo, busy)
+    return summaries
 
 
 def measure(
@@ -115,12 +108,10 @@ def measure(
 ) -> Iterator[tuple[str, Load, Summary, bool | None]]:
     """Every peer in every round; the order of the peers alternates."""
     count_tokens = model_counter(model_folder)
-    for round_number in range(rounds):
-        for peer in peers if round_number % 2 == 0 else reversed(peers):
-            print(f"round {round_number + 1} of {rounds}: {peer}", file=sys.stderr)
-            with PEERS[peer](model_folder, plan.batch) as target:
-                for load, summary in asyncio.run(drive(target, plan, count_tokens, round_number)).items():
-                    yield peer, load, summary, has_blas(target.server.pid)
+    for round_number, peer in in_turn(peers, rounds):
+        with PEERS[peer](model_folder, plan.batch) as target:
+            for load, summary in asyncio.run(drive(target, plan, count_tokens, round_number)).items():
+                yield peer, load, summary, has_blas(target.server.pid)
 
 
 def report(document: dict[str, Any]) -> str:
@@ -163,12 +154,11 @@ def _ratio(ours: float | None, theirs: float | None) -> float | None:
 def main() -> int:
     """Measure, print, and fail when a request of ours did."""
     options = _options()
-    if (options.plot or options.save) and find_spec("matplotlib") is None:
+    can_plot = find_spec("matplotlib") is not None
+    if options.plot and not can_plot:
         print("A plot needs matplotlib: pip install 'omlx[bench]', or `make bench`, which does.", file=sys.stderr)
         return 2
-    model_folder = options.model_folder or demo_model_dir() / "SmolLM2-135M-Instruct"
-    if not options.as_is:
-        model_folder = dense_copy(model_folder)
+    model_folder = folder_to_serve(options)
     clients = () if options.workload == "burst" else options.clients
     loads = [Load(clients=number) for number in clients] + [Load(rate=rate) for rate in options.rates]
     if options.workload == "burst":
@@ -179,6 +169,8 @@ def main() -> int:
         per_client=options.per_client,
         at_rate=options.requests,
         max_tokens=options.max_tokens,
+        prompt_tokens=options.prompt_tokens,
+        ignore_eos=options.ignore_eos,
         batch=options.batch or max([8, *clients]),
         seed=options.seed,
         slo=Slo(options.slo_ttft, options.slo_itl),
@@ -201,41 +193,33 @@ def main() -> int:
     if options.plot:
         plot_serving(document, options.plot)
     kept = finish(document, report(document), keep=options.save, name=f"serving-{plan.workload}")
-    if kept is not None:
+    if kept is not None and can_plot:
         plot_serving(document, kept.with_suffix(".png"))
     return 1 if any(result["errors"] for result in document["results"] if result["server"] == OURS) else 0
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model_folder", nargs="?", type=Path, help="one model's folder; the demo model, fetched if need be")
-    parser.add_argument("--compare", type=_peers, default=[], help=f"servers to compare with, of {', '.join(_OTHERS)}")
+    add_options(parser)
     parser.add_argument("--workload", choices=WORKLOADS, default="chat")
     parser.add_argument("--clients", type=_integers, default=[1, 8, 16], help="closed loops; default 1,8,16")
     parser.add_argument("--rates", type=_floats, default=[], help="open loops: Poisson arrivals a second, such as 0.5,1")
     parser.add_argument("--per-client", type=int, default=2, help="requests of each client; default 2")
     parser.add_argument("--requests", type=int, default=16, help="requests of an open loop; default 16")
     parser.add_argument("--max-tokens", type=int, default=32, help="of an answer; default 32")
+    parser.add_argument("--prompt-tokens", type=int, help="of each user's message, instead of the workload's own length (chat)")
+    parser.add_argument("--ignore-eos", action="store_true", help="answers end at their length (not all servers can)")
     parser.add_argument("--batch", type=int, help="the most rows of a batch; default the most clients, at least 8")
     parser.add_argument("--rounds", type=int, default=3, help="default 3")
     parser.add_argument("--seed", type=int, default=0, help="of the prompts; default 0")
     parser.add_argument("--slo-ttft", type=float, default=Slo().ttft, help=f"seconds; default {Slo().ttft:g}")
     parser.add_argument("--slo-itl", type=float, default=Slo().itl, help=f"seconds; default {Slo().itl:g}")
-    parser.add_argument("--as-is", action="store_true", help="serve the folder itself and not its float32 copy (Metal, CUDA)")
     parser.add_argument("--plot", type=Path, help="write the plot there")
-    parser.add_argument("--save", action="store_true", help="keep the result, with its plot")
-    return parser.parse_args()
-
-
-_OTHERS = tuple(peer for peer in PEERS if peer != OURS)
-
-
-def _peers(value: str) -> list[str]:
-    names = value.split(",")
-    unknown = [name for name in names if name not in _OTHERS]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"no such server: {', '.join(unknown)}; there are {', '.join(_OTHERS)}")
-    return names
+    parser.add_argument("--save", action="store_true", help="keep the result, with its plot where matplotlib is")
+    options = parser.parse_args()
+    if options.prompt_tokens and options.workload != "chat":
+        parser.error("--prompt-tokens goes with the workload chat")
+    return options
 
 
 def _integers(value: str) -> list[int]:

@@ -1,13 +1,16 @@
 """The servers that are compared, each started on the same model folder and with the same BLAS in front of MLX."""
 
+import argparse
+import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.server import Command, Server, free_port, running, running_server
+from benchmarks.dense import dense_copy
+from benchmarks.server import Command, Server, demo_model_dir, free_port, running, running_server
 from scheduler.mlx.blas import available_cores, find_blas
 
 
@@ -29,9 +32,11 @@ def blas_environment() -> dict[str, str]:
     if blas is None:
         return {}
     cores = str(available_cores())
+    folder = Path(blas.libraries[-1]).parent
+    paths = [str(folder) if folder.is_absolute() else "", os.environ.get("LD_LIBRARY_PATH", "")]
     return {
         "LD_PRELOAD": ":".join(blas.libraries),
-        "LD_LIBRARY_PATH": str(Path(blas.libraries[-1]).parent),
+        "LD_LIBRARY_PATH": ":".join(filter(None, paths)),
         "OMP_NUM_THREADS": cores,
         "MKL_NUM_THREADS": cores,
         **dict(blas.environment),
@@ -62,6 +67,15 @@ def static(model_folder: Path, batch: int) -> Iterator[Target]:
 
 
 @contextmanager
+def batch_generator(model_folder: Path, batch: int) -> Iterator[Target]:
+    """mlx-lm's bare batch generator."""
+    port = free_port()
+    arguments = [sys.executable, "-m", "benchmarks.batch_generator_server", str(model_folder), str(port), str(batch)]
+    with _logged(Command(arguments, port, blas_environment())) as server:
+        yield Target(server, model_folder.name)
+
+
+@contextmanager
 def mlx_lm(model_folder: Path, batch: int) -> Iterator[Target]:
     """mlx-lm's own server."""
     port = free_port()
@@ -72,7 +86,46 @@ def mlx_lm(model_folder: Path, batch: int) -> Iterator[Target]:
 
 
 Start = Callable[[Path, int], AbstractContextManager[Target]]
-PEERS: dict[str, Start] = {"omlx": omlx, "mlx-lm": mlx_lm, "sequential": sequential, "static": static}
+PEERS: dict[str, Start] = {
+    "omlx": omlx,
+    "mlx-lm": mlx_lm,
+    "batch-generator": batch_generator,
+    "sequential": sequential,
+    "static": static,
+}
+
+
+OURS = "omlx"
+_OTHERS = tuple(peer for peer in PEERS if peer != OURS)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options that every comparison of servers has: which model, as it stands or not, and which servers beside ours."""
+    parser.add_argument("model_folder", nargs="?", type=Path, help="one model's folder; the demo model, fetched if need be")
+    parser.add_argument("--as-is", action="store_true", help="serve the folder itself and not its float32 copy (Metal, CUDA)")
+    parser.add_argument("--compare", type=_names, default=[], help=f"servers to compare with, of {', '.join(_OTHERS)}")
+
+
+def folder_to_serve(options: argparse.Namespace) -> Path:
+    """The model folder that the options mean."""
+    folder: Path = options.model_folder or demo_model_dir() / "SmolLM2-135M-Instruct"
+    return folder if options.as_is else dense_copy(folder)
+
+
+def in_turn(peers: Sequence[str], rounds: int) -> Iterator[tuple[int, str]]:
+    """Every server in every round, with the round's number; the order is reversed each time."""
+    for round_number in range(rounds):
+        for peer in peers if round_number % 2 == 0 else reversed(peers):
+            print(f"round {round_number + 1} of {rounds}: {peer}", file=sys.stderr)
+            yield round_number, peer
+
+
+def _names(value: str) -> list[str]:
+    names = value.split(",")
+    unknown = [name for name in names if name not in _OTHERS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"no such server: {', '.join(unknown)}; there are {', '.join(_OTHERS)}")
+    return names
 
 
 def has_blas(pid: int) -> bool | None:

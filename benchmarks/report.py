@@ -25,7 +25,7 @@ def machine_card() -> dict[str, Any]:
         "python": platform.python_version(),
         "commit": _commit(),
         **{name: metadata.version(name) for name in ("mlx", "mlx-lm", "ray")},
-    }
+    } | ({"gpu": gpu} if (gpu := _gpu_name()) else {})
 
 
 def new_document(name: str, **settings: Any) -> dict[str, Any]:
@@ -88,8 +88,18 @@ def _cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
+def _gpu_name() -> str:
+    return _output(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"])
+
+
 def _commit() -> str:
-    done = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False, cwd=Path(__file__).parent
-    )
-    return done.stdout.strip() or "unknown"
+    return _output(["git", "rev-parse", "--short", "HEAD"]) or "unknown"
+
+
+def _output(command: Sequence[str]) -> str:
+    """What a command says; nothing where it isn't there or fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parent)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return done.stdout.strip()

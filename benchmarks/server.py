@@ -14,8 +14,8 @@ from pathlib import Path
 
 import httpx
 
-OMLX = Path(sys.executable).with_name("omlx")  # the command, as it was installed beside this Python
-_START_SECONDS = 90
+OMLX = (sys.executable, "-m", "omlx.cli")  # works without an installation too, with the repository on PYTHONPATH
+_START_SECONDS = 300
 _END_SECONDS = 10
 
 
@@ -63,7 +63,7 @@ def running_server(model_dir: Path, *options: str) -> Iterator[Server]:
     """Our server over a folder of models; ended as Ctrl-C would, and killed if that isn't enough."""
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="omlx-base-") as base:
-        arguments = [str(OMLX), "serve", "--port", str(port), "--model-dir", str(model_dir), "--base-path", base, *options]
+        arguments = [*OMLX, "serve", "--port", str(port), "--model-dir", str(model_dir), "--base-path", base, *options]
         with running(Command(arguments, port), Path(base) / "serve.log") as server:
             yield server
 

@@ -75,6 +75,11 @@ class Writer:
         task = self.task()
         return f"{self.prose(max(1, tokens - self.count_tokens(' ' + task)))} {task}"
 
+    def saga(self, tokens: int) -> str:
+        """About so many tokens, whose answer takes hundreds of them."""
+        task = "Write a very long story, of at least twenty chapters, about this:"
+        return f"{task} {self.prose(max(1, tokens - self.count_tokens(task)))}"
+
     def _sentence(self) -> str:
         pick = self.random.choice
         return (
@@ -123,9 +128,14 @@ WORKLOADS: dict[str, Callable[[Writer, int, int], list[Prompt]]] = {
 }
 
 
-def make_workload(name: str, count_tokens: CountTokens, count: int, max_tokens: int, *, seed: int) -> list[Prompt]:
-    """A workload's prompts: the same ones for the same arguments."""
-    return WORKLOADS[name](Writer(count_tokens, Random(f"{name} {seed}")), count, max_tokens)
+def make_workload(
+    name: str, count_tokens: CountTokens, count: int, max_tokens: int, *, seed: int, tokens: int | None = None
+) -> list[Prompt]:
+    """A workload's prompts: the same ones for the same arguments; with `tokens`, all of that length."""
+    writer = Writer(count_tokens, Random(f"{name} {seed}"))
+    if tokens is not None:
+        return [Prompt(writer.order(tokens), max_tokens) for _ in range(count)]
+    return WORKLOADS[name](writer, count, max_tokens)
 
 
 def poisson(prompts: Sequence[Prompt], rate: float, *, seed: int) -> list[Prompt]:

@@ -5,9 +5,11 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 
 import httpx
 import openai
@@ -16,8 +18,9 @@ import pytest
 
 from benchmarks.bench_batching import QUESTIONS
 from benchmarks.client import chat
-from benchmarks.server import OMLX, running_server
+from benchmarks.server import running_server
 
+OMLX = Path(sys.executable).with_name("omlx")  # the command, as it was installed beside this Python
 MODEL = "SmolLM2-135M-Instruct"
 CAPITAL = [{"role": "user", "content": "What is the capital of France?"}]
 LONG = {"model": MODEL, "messages": [{"role": "user", "content": "Tell me a long story."}], "max_tokens": 400}
@@ -93,9 +96,8 @@ def test_eight_at_once_say_what_each_says_alone(server):
     ]
 
     async def test():
-        async with httpx.AsyncClient(timeout=120) as http:
-            together = await asyncio.gather(*(chat(http, server.url, body) for body in bodies))
-            alone = [await chat(http, server.url, body) for body in bodies]
+        together = await asyncio.gather(*(chat(server.url, body) for body in bodies))
+        alone = [await chat(server.url, body) for body in bodies]
         assert [m.error for m in (*together, *alone)] == [None] * 16
         assert [m.text for m in together] == [m.text for m in alone]
         assert len({m.text for m in alone}) == len(QUESTIONS)

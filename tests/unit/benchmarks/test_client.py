@@ -2,76 +2,98 @@
 
 import asyncio
 
-import httpx
 import orjson
 import pytest
 
-from benchmarks.client import Measured, chat, closed_loop, open_loop
+from benchmarks.client import Measured, Recording, chat, closed_loop, open_loop
 from benchmarks.workloads import Prompt
 
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
 WORD = b'data: {"choices": [{"delta": {"content": "word"}}]}\n\n'
-USAGE = b'data: {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 2}}\n\n'
+USAGE = (
+    b'data: {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 2, '
+    b'"prompt_tokens_details": {"cached_tokens": 1}}}\n\n'
+)
 DONE = b"data: [DONE]\n\n"
 
 
-def ask(handler):
-    async def test():
-        async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as client:
-            return await chat(client, "http://server", {"model": "m"})
-
-    return asyncio.run(test())
+def chunked(*chunks):
+    return (
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in (*chunks, b""))
+    )
 
 
-class Chunks(httpx.AsyncByteStream):
-    def __init__(self, *chunks):
-        self.chunks = chunks
-
-    async def __aiter__(self):
-        for chunk in self.chunks:
-            yield chunk
+def recorded(data, size, error=None):
+    """The bytes as they come by pieces of one size, a second apart."""
+    pieces = [(1.0 + at // size, data[at : at + size]) for at in range(0, len(data), size)]
+    return Recording(0.5, pieces, done=100.0, error=error).read()
 
 
-def stream(*chunks):
-    return lambda _request: httpx.Response(200, stream=Chunks(*chunks))
-
-
-def test_an_answer_is_its_text_its_times_and_its_usage():
-    measured = ask(stream(WORD, b": keepalive\n\n", WORD[:20], WORD[20:], USAGE, DONE))
-    assert (measured.text, measured.prompt_tokens, measured.completion_tokens) == ("wordword", 3, 2)
-    assert len(measured.arrivals) == 2
-    assert len(measured.gaps) == 1
-    assert 0 <= measured.ttft <= measured.seconds
+@pytest.mark.parametrize("data", [chunked(WORD, b": keepalive\n\n", WORD, USAGE, DONE), HEAD + b"\r\n" + WORD * 2 + USAGE + DONE])
+@pytest.mark.parametrize("size", [1, 7, 60, 100, 1000])
+def test_an_answer_is_its_text_and_its_usage_however_it_comes(data, size):
+    measured = recorded(data, size)
+    assert (measured.text, measured.prompt_tokens, measured.completion_tokens, measured.cached_tokens) == ("wordword", 3, 2, 1)
     assert measured.error is None
+    assert (measured.sent, measured.done, measured.seconds) == (0.5, 100.0, 99.5)
 
 
-def test_a_stream_with_usage_is_asked_for():
-    asked = []
-
-    def handler(request):
-        asked.append(orjson.loads(request.content))
-        return httpx.Response(200, stream=Chunks(DONE))
-
-    ask(handler)
-    assert asked == [{"model": "m", "stream": True, "stream_options": {"include_usage": True}}]
-
-
-def refuse(_request):
-    raise httpx.ConnectError("nobody is there")
+def test_a_chunk_came_when_the_last_of_it_came():
+    data = chunked(WORD[:20], WORD[20:], WORD, DONE)
+    first = data.index(WORD[20:] + b"\r\n") + len(WORD[20:])
+    measured = recorded(data, 1)
+    assert measured.arrivals[0] == pytest.approx(first)
+    assert measured.ttft == pytest.approx(first - 0.5)
+    assert measured.gaps == [pytest.approx(len(b"\r\n35\r\n") + len(WORD))]
+    assert recorded(data, 10_000).arrivals == [1.0, 1.0]
 
 
 @pytest.mark.parametrize(
-    ("handler", "error"),
+    ("data", "error"),
     [
-        (lambda _request: httpx.Response(503, text="busy"), "busy"),
-        (stream(WORD, b'data: {"error": {"code": "engine_died"}}\n\n'), "{'code': 'engine_died'}"),
-        (stream(WORD), "the stream ended early"),
-        (refuse, "ConnectError: nobody is there"),
+        (b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 4\r\n\r\nbusy", "busy"),
+        (b"HTTP/1.1 500 Internal Server Error\r\n\r\n", "http/1.1 500 internal server error"),
+        (b"", "the server closed the connection"),
+        (chunked(WORD, b'data: {"error": {"code": "engine_died"}}\n\n'), "{'code': 'engine_died'}"),
+        (chunked(WORD), "the stream ended early"),
+        (chunked(WORD, WORD)[:-30], "the stream ended early"),
     ],
 )
-def test_failures_are_measured(handler, error):
-    measured = ask(handler)
-    assert measured.error == error
-    assert measured.done >= measured.sent
+def test_failures_are_measured(data, error):
+    assert recorded(data, 50).error == error
+
+
+def test_what_broke_the_connection_is_said():
+    assert recorded(chunked(WORD), 50, error="TimeoutError: ").error == "TimeoutError: "
+    assert recorded(b"", 1, error="ConnectionRefusedError: no").error == "ConnectionRefusedError: no"
+
+
+def test_a_stream_with_usage_is_asked_for_over_http():
+    asked = []
+
+    async def answer(reader, writer):
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        length = int(head.partition("content-length: ")[2].partition("\r\n")[0])
+        asked.append((head.partition("\r\n")[0], orjson.loads(await reader.readexactly(length))))
+        for data in (chunked(WORD, WORD, USAGE, DONE)[:100], chunked(WORD, WORD, USAGE, DONE)[100:]):
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    async def test():
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with server:
+            return await chat(f"http://127.0.0.1:{port}", {"model": "m"}), port
+
+    measured, port = asyncio.run(test())
+    assert (measured.text, measured.error) == ("wordword", None)
+    assert 0 <= measured.ttft <= measured.seconds
+    assert asked == [
+        ("post /v1/chat/completions http/1.1", {"model": "m", "stream": True, "stream_options": {"include_usage": True}})
+    ]
+    assert asyncio.run(chat(f"http://127.0.0.1:{port}", {})).error.startswith("ConnectionRefusedError: ")
 
 
 def test_a_closed_loop_keeps_its_clients_busy_until_the_prompts_are_used_up():

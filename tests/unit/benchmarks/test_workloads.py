@@ -29,6 +29,10 @@ def test_prompts_have_about_the_wanted_length():
     assert all(1990 <= count_words(text) <= 2000 for text in texts("long"))
 
 
+def test_all_prompts_have_the_length_that_was_ordered():
+    assert all(398 <= count_words(text) <= 400 for text in texts("chat", tokens=400))
+
+
 def test_a_shared_prefix_is_shared_and_long():
     first, *others = (text.split() for text in texts("shared-prefix"))
     assert all(other[:1500] == first[:1500] for other in others)
