@@ -44,6 +44,18 @@ class Slab:
             self._begin(row, blocks)
         return row
 
+    def fork(self, row: int, count: int) -> list[int]:
+        """Free rows that begin with all that a row holds."""
+        rows = [self.take_row() for _ in range(count)]
+        length = self.lengths[row]
+        held = self.copy(row, 0, length)
+        where = (mx.array(rows), slice(None), slice(0, length))
+        for layer in range(len(self._keys)):
+            self.write(layer, where, held[2 * layer], held[2 * layer + 1])
+        for each in rows:
+            self.lengths[each] = length
+        return rows
+
     def free_row(self, row: int) -> None:
         """Let others have a row."""
         self.lengths[row] = 0

@@ -53,10 +53,14 @@ class PackedRunner:
             chunks.append((self._rows[sequence.request_id], sequence.context[chunk.start : chunk.stop]))
             tokens += chunk.stop - chunk.start
             if chunk.is_last:
-                wanted.append(tokens - 1)
-                owners.append(sequence)
+                wanted += [tokens - 1] * len(chunk.sampled)
+                owners += chunk.sampled
         self._head.rows = mx.array(wanted or [tokens - 1], dtype=mx.int32)
         logits = forward(self._model, self._slab, singles, chunks)[:, -1, :]
+        for chunk in plan.prefill:
+            if chunk.forks:
+                rows = self._slab.fork(self._rows[chunk.sequence.request_id], len(chunk.forks))
+                self._rows.update(zip([fork.request_id for fork in chunk.forks], rows, strict=True))
         slabs = self._slab.arrays()
         self._steps += 1
         if self._steps % _CLEAR_EVERY == 0:
