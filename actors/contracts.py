@@ -41,8 +41,8 @@ class Job:
     Attributes:
         request_id: Unique; deltas carry it.
         prompt: What to answer.
-        sampling: How tokens are drawn.
-        max_tokens: The most tokens to generate; None goes on to the end of the model's context.
+        sampling: How tokens are drawn. Each choice has a seed of its own, made of this one, and the first has this one.
+        max_tokens: The most tokens to generate for each choice; None goes on to the end of the model's context.
         stop: Texts that end the answer and are not part of it.
         stop_token_ids: Tokens that end the answer, besides the model's own.
         ignore_eos: The model's own don't end it.
@@ -50,6 +50,7 @@ class Job:
         priority: A lower value is handled earlier.
         client: Whose request it is; clients of one priority share the engine fairly.
         timeout: Seconds after which it is ended, whatever it has said by then; None for no limit.
+        n: How many answers to give, its choices; the prompt is computed once for those that find room at the same time.
     """
 
     request_id: str
@@ -63,15 +64,16 @@ class Job:
     priority: int = 0
     client: str = ""
     timeout: float | None = None
+    n: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a finished request took.
+    """What a finished request took. Of several choices, the seconds and `cached_tokens` are the first one's.
 
     Attributes:
-        prompt_tokens: Tokens of the prompt.
-        completion_tokens: Tokens generated, the ending one included.
+        prompt_tokens: Tokens of the prompt, once.
+        completion_tokens: Tokens generated for all choices, the ending ones included.
         queue_seconds: From the engine's taking the request to the first step that fed its prompt.
         prefill_seconds: From there to its first token.
         decode_seconds: From there to its last token.
@@ -111,16 +113,17 @@ class TokenLogprob:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """What one step adds to one request.
+    """What one step adds to one choice of a request.
 
     Attributes:
         text: New text, whole characters only; may be empty.
-        tokens: How many tokens the step brought this request, whether or not they show in `text` yet.
-        finish_reason: `stop`, `length`, `timeout` or `error`, with the request's last delta.
-        usage: With the last delta.
-        error: Why, when `finish_reason` is `error`.
+        tokens: How many tokens the step brought this choice, whether or not they show in `text` yet.
+        finish_reason: `stop` or `length` with the choice's last delta; `timeout` or `error` with the request's, for all choices.
+        usage: With the request's last delta, unless that has an error.
+        error: Why, when `finish_reason` is `timeout` or `error`.
         logprobs: Where the job asked for them, the step's tokens, whether or not they show in `text` yet; a token that ends
             the answer is no part of it, and not here either.
+        index: Which choice, from 0.
     """
 
     request_id: str
@@ -130,6 +133,12 @@ class Delta:
     usage: Usage | None = None
     error: str | None = None
     logprobs: tuple[TokenLogprob, ...] = ()
+    index: int = 0
+
+    @property
+    def is_last(self) -> bool:
+        """Whether it is the request's last."""
+        return self.usage is not None or self.error is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +162,8 @@ class StepItem:
 
 def _row(delta: Delta) -> list[Any]:
     row: list[Any] = [delta.request_id, delta.text, delta.tokens]
+    if delta.index or delta.finish_reason or delta.logprobs:
+        row.append(delta.index)
     if delta.finish_reason or delta.logprobs:
         row += [delta.finish_reason, asdict(delta.usage) if delta.usage else None, delta.error]
     if delta.logprobs:
@@ -172,6 +183,7 @@ def _delta(
     request_id: str,
     text: str,
     tokens: int,
+    index: int = 0,
     finish_reason: str | None = None,
     usage: dict[str, Any] | None = None,
     error: str | None = None,
@@ -179,7 +191,7 @@ def _delta(
 ) -> Delta:
     likely = ([_likely(*each) for each in entry] for entry in logprobs)
     entries = tuple(TokenLogprob(token, tuple(top)) for token, *top in likely)
-    return Delta(request_id, text, tokens, finish_reason, Usage(**usage) if usage else None, error, entries)
+    return Delta(request_id, text, tokens, finish_reason, Usage(**usage) if usage else None, error, entries, index)
 
 
 @dataclass(frozen=True, slots=True)

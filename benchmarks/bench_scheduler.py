@@ -60,7 +60,7 @@ class Load:
 
 def _result(plan: StepPlan) -> StepResult:
     tokens = {sequence.request_id: 1 for sequence in plan.decode}
-    return StepResult(tokens | {chunk.sequence.request_id: 1 for chunk in plan.prefill if chunk.is_last})
+    return StepResult(tokens | {each.request_id: 1 for chunk in plan.prefill for each in chunk.sampled})
 
 
 def main() -> int:

@@ -37,8 +37,7 @@ class InstantRunner:
         first, tokens = self._first, self._tokens
         sampled = {sequence.request_id: first + len(sequence.output) % tokens for sequence in plan.decode}
         for chunk in plan.prefill:
-            if chunk.is_last:
-                sampled[chunk.sequence.request_id] = first
+            sampled |= {sequence.request_id: first for sequence in chunk.sampled}
         return StepResult(sampled)
 
 

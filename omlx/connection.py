@@ -29,7 +29,7 @@ class Answer:
         self._connection = connection
 
     async def __aiter__(self) -> AsyncIterator[Delta]:
-        """The deltas, up to and with the one that has a finish reason. Raises `EngineError` when the engine stops."""
+        """The deltas of every choice, up to and with the request's last. Raises `EngineError` when the engine stops."""
         queue = self._connection.queue(self.request_id)
         while queue is not None:
             item = await queue.get()
@@ -40,7 +40,7 @@ class Answer:
             if item.error is not None:
                 raise EngineError(self.model_id, item.error)
             yield item
-            if item.finish_reason is not None:
+            if item.is_last:
                 return
 
     async def close(self) -> None:

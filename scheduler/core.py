@@ -24,17 +24,17 @@ class EngineCore:
 
     def __init__(self, runner: Runner, config: SchedulerConfig, policy: Policy | None = None) -> None:
         self._runner = runner
-        self._scheduler = Scheduler(config, policy or FairShare())
+        self._scheduler = Scheduler(config, FairShare() if policy is None else policy)
         self._stats = SchedulerStats()
         self._ahead: _Step | None = None
         self._finished = 0.0  # when the last result was there
 
-    def add(self, request: Request) -> None:
-        """Queue a request.
+    def add(self, *requests: Request) -> None:
+        """Queue a request, or several of one prompt, which is fed once for all that there is room for.
 
-        Raises `DuplicateRequestError` when its id is already held, and `RequestTooLargeError` when it can't be run.
+        Raises `DuplicateRequestError` when an id is already held, and `RequestTooLargeError` when one can't be run.
         """
-        self._scheduler.add(request)
+        self._scheduler.add(*requests)
 
     def abort(self, request_id: str) -> bool:
         """End a request; its row is out of the batch at the next step. False when it isn't here."""

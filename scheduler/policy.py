@@ -17,7 +17,8 @@ class Policy(Protocol):
 
     The caller `add`s a sequence when it arrives, `pop`s it when it is admitted, `charge`s what it is served, and
     `remove`s it when it has ended, wherever it stands then. To preempt one, it raises `Sequence.preemptions` and adds it
-    again: it goes ahead of the others of its class, and it is as if it had never left the batch.
+    again: it goes ahead of the others of its class, and it is as if it had never left the batch. One that never waited, because
+    it shares another's prompt, it lets `join`; no prompt is charged for that one.
 
     A prompt is charged at once after the `pop` that admits it first (`Sequence.preemptions == 0`), before the next `peek`, so
     that one client doesn't get the whole batch on one counter; less what a cache spares is fine. Computing a prompt or
@@ -36,8 +37,11 @@ class Policy(Protocol):
     def pop(self) -> Sequence | None:
         """Admit the next: what `peek` gave, if nothing happened since."""
 
+    def join(self, sequence: Sequence) -> None:
+        """Take note of a sequence that is admitted without having waited: its prompt is fed for another one too."""
+
     def charge(self, sequence: Sequence, input_tokens: int, output_tokens: int) -> None:
-        """Count service, in tokens, to a sequence that was added and not yet removed; may raise `KeyError` for another."""
+        """Count service, in tokens, to a sequence that was added, or joined, and not yet removed; else may raise `KeyError`."""
 
     def victim(self, running: Collection[Sequence]) -> Sequence:
         """Who of these gives its memory back. Raises `ValueError` when there are none."""
@@ -116,6 +120,9 @@ class _Ordered:
         if sequence is not None:
             self._waiting.discard(sequence)
         return sequence
+
+    def join(self, sequence: Sequence) -> None:
+        pass
 
     def charge(self, sequence: Sequence, input_tokens: int, output_tokens: int) -> None:
         pass
@@ -322,6 +329,10 @@ class FairShare:
             client.since = group.since
             client.admitted.add(sequence)
         return sequence
+
+    def join(self, sequence: Sequence) -> None:
+        _, client = self._open(sequence)
+        client.admitted.add(sequence)
 
     def charge(self, sequence: Sequence, input_tokens: int, output_tokens: int) -> None:
         assert input_tokens >= 0, "service can't be taken back"

@@ -151,6 +151,13 @@ class Sequence:
             self.admitted = now
             self.num_cached = self.num_computed
 
+    def fork(self, leader: "Sequence") -> None:
+        """Give it a row, for the first time, that is a copy of another's of the same prompt once that one is fed."""
+        self.state = SequenceState.PREFILLING
+        self.num_computed = len(self.context)
+        self.admitted = leader.admitted
+        self.num_cached = leader.num_cached
+
     def preempt(self) -> None:
         """Take its row: all that it had is to be fed again, and what was in flight is to be drawn again."""
         self.state = SequenceState.WAITING

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 MAX_TOP_LOGPROBS = 20
 _MASK = (1 << 64) - 1
@@ -68,6 +68,10 @@ class SamplingParams:
     def greedy(self) -> bool:
         """Whether the draw is the most likely token, with no randomness."""
         return self.temperature < _COLDEST
+
+    def for_choice(self, index: int) -> "SamplingParams":
+        """The same for one of several answers to a prompt, each with a seed of its own: the first has this one."""
+        return replace(self, seed=_mix(_mix(self.seed & _MASK) ^ index)) if index else self
 
     @property
     def restricted(self) -> bool:

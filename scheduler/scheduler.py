@@ -2,7 +2,7 @@
 
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -11,6 +11,7 @@ from scheduler.pace import StepPacer
 from scheduler.policy import Policy
 from scheduler.prefix_cache import BLOCK_TOKENS, Kept, PrefixCache
 from scheduler.request import FinishReason, Request, Sequence, SequenceState
+from scheduler.siblings import Siblings
 from scheduler.step import Chunk, StepPlan, StepResult, TokenEvent
 
 _HEADROOM = 32  # tokens beyond its prompt that a newcomer must find room for, lest it be preempted at once
@@ -75,6 +76,10 @@ class Scheduler:
     Each plan of `schedule` is to be computed, in order, and its result given to `commit`. A second plan may be made before
     the first one's result is there, if `can_look_ahead`: it takes for granted that every sequence goes on, and what it computes
     for one that has ended or given its row back by then is left out. `add` and `abort` may come at any time.
+
+    Sequences of one prompt may be added together. Then the first one, their leader, alone waits in the policy and has its
+    prompt fed; the others begin as copies of its row when it is complete. While it is being fed, nobody else gets their places.
+    Those without a place then have a leader of their own, and so have those whose leader ends too early.
     """
 
     def __init__(self, config: SchedulerConfig, policy: Policy, clock: Callable[[], float] = monotonic) -> None:
@@ -83,6 +88,7 @@ class Scheduler:
         self._policy = policy
         self._clock = clock
         self._pacer = StepPacer(config.max_decode_stall, config.max_step_tokens)
+        self._siblings = Siblings()
         self._sequences: dict[str, Sequence] = {}
         self._active: list[Sequence] = []
         self._dropped: list[str] = []
@@ -91,19 +97,17 @@ class Scheduler:
         self._prefixes = PrefixCache(block_bytes, self._unused_bytes()) if config.reuse_kv else None
         self._planned: deque[_Planned] = deque()
 
-    def add(self, request: Request) -> None:
-        """Queue a request.
+    def add(self, *requests: Request) -> None:
+        """Queue a request, or several of one prompt, priority and client, whose prompt is fed once as far as there is room.
 
-        Raises `DuplicateRequestError` when its id is already held, and `RequestTooLargeError` when it can't be run.
+        Raises `DuplicateRequestError` when an id is already held, and `RequestTooLargeError` when one can't be run; then none
+        is queued.
         """
-        if request.request_id in self._sequences:
-            raise DuplicateRequestError(f"request {request.request_id!r} is already here")
-        needed = self.config.kv_cost.of(len(request.prompt) + request.max_tokens)
-        if self.config.kv_budget is not None and needed > self.config.kv_budget:
-            raise RequestTooLargeError(f"{needed} bytes of KV are needed, and {self.config.kv_budget} are all there is")
-        sequence = Sequence(request, arrived=self._clock())
-        self._sequences[request.request_id] = sequence
-        self._policy.add(sequence)
+        self._check(requests)
+        now = self._clock()
+        sequences = [Sequence(request, arrived=now) for request in requests]
+        self._sequences.update((sequence.request_id, sequence) for sequence in sequences)
+        self._queue(sequences)
 
     def abort(self, request_id: str) -> bool:
         """End a sequence, wherever it stands; its row is gone at the next step. False when it isn't here."""
@@ -121,9 +125,9 @@ class Scheduler:
         preempted = self._make_room()
         if not preempted:
             self._admit()
-        self._fit_prefixes()
         decode = tuple(s for s in self._active if s.state is SequenceState.RUNNING and s.wants_more)
         chunks = tuple(self._chunks(self._pacer.budget(decoding=bool(decode))))
+        self._fit_prefixes()
         plan = StepPlan(
             keep=tuple(self._keep),
             forget=self._prefixes.take_evicted() if self._prefixes is not None else (),
@@ -133,7 +137,7 @@ class Scheduler:
         )
         self._keep.clear()
         self._dropped.clear()
-        owed = [*decode, *(chunk.sequence for chunk in chunks if chunk.is_last)]
+        owed = [*decode, *(sampled for chunk in chunks for sampled in chunk.sampled)]
         for sequence in owed:
             sequence.in_flight += 1
         self._planned.append(_Planned(plan, [(sequence, sequence.preemptions) for sequence in owed]))
@@ -163,7 +167,7 @@ class Scheduler:
     @property
     def num_waiting(self) -> int:
         """Sequences that wait to be admitted, for the first time or again."""
-        return len(self._policy)
+        return len(self._policy) + len(self._siblings)
 
     @property
     def num_running(self) -> int:
@@ -191,13 +195,14 @@ class Scheduler:
 
     def check_integrity(self) -> None:
         """Raise `AssertionError` unless every sequence is in exactly one place and in the state of that place."""
-        waiting = list(self._policy)
+        waiting = [*self._policy, *self._siblings]
         assert all(s.state is SequenceState.WAITING for s in waiting)
         assert all(s.state in {SequenceState.PREFILLING, SequenceState.RUNNING} for s in self._active)
         held = [s.request_id for s in (*waiting, *self._active)]
         assert len(held) == len(set(held)), "a sequence is in two places"
         assert set(held) == set(self._sequences), "a sequence is lost"
         assert len(self._active) <= self.config.max_num_seqs
+        self._siblings.check_integrity()
         if self._prefixes is not None and not any(s.reused for s in self._active):
             self._prefixes.check_integrity()
 
@@ -214,7 +219,30 @@ class Scheduler:
                 sequence.num_computed = chunk.stop
                 if chunk.is_last:
                     self._remember(sequence)
-                    sequence.state = SequenceState.RUNNING
+            for sampled in chunk.sampled:
+                if sampled.state is SequenceState.PREFILLING:
+                    sampled.state = SequenceState.RUNNING
+
+    def _check(self, requests: tuple[Request, ...]) -> None:
+        """Raise unless requests can be queued together."""
+        first = requests[0]
+        for request in requests:
+            if (request.prompt, request.priority, request.client) != (first.prompt, first.priority, first.client):
+                raise ValueError("requests that share a prompt have one prompt, one priority and one client")
+            if request.request_id in self._sequences:
+                raise DuplicateRequestError(f"request {request.request_id!r} is already here")
+            needed = self.config.kv_cost.of(len(request.prompt) + request.max_tokens)
+            if self.config.kv_budget is not None and needed > self.config.kv_budget:
+                raise RequestTooLargeError(f"{needed} bytes of KV are needed, and {self.config.kv_budget} are all there is")
+        if len({request.request_id for request in requests}) < len(requests):
+            raise DuplicateRequestError(f"of the requests that come with {first.request_id!r}, two have one id")
+
+    def _queue(self, sequences: list[Sequence]) -> None:
+        """Let sequences of one prompt wait: the first to be admitted, the others for the first."""
+        if sequences:
+            leader, *followers = sequences
+            self._policy.add(leader)
+            self._siblings.follow(leader, followers)
 
     def _unused_bytes(self) -> int:
         """What the running sequences leave of the budget."""
@@ -242,6 +270,13 @@ class Scheduler:
     def _kv_bytes(self, sequence: Sequence) -> int:
         return self.config.kv_cost.of(sequence.num_tokens)
 
+    def _room(self, sequences: Iterable[Sequence]) -> int:
+        """What newcomers must find room for."""
+        return sum(self.config.kv_cost.of(min(s.num_tokens + _HEADROOM, s.most_tokens)) for s in sequences)
+
+    def _fits(self, used: int) -> bool:
+        return self.config.kv_budget is None or used <= self.config.kv_budget
+
     def _make_room(self) -> bool:
         """Preempt until the next step's KV fits; whether anybody had to yield."""
         budget = self.config.kv_budget
@@ -267,28 +302,53 @@ class Scheduler:
 
     def _admit(self) -> None:
         now = self._clock()
-        used = self.kv_bytes
-        while len(self._active) < self.config.max_num_seqs:
+        leaders = self._active if len(self._siblings) else ()
+        expected = [sibling for leader in leaders for sibling in self._siblings.of(leader)]
+        rows = len(self._active) + len(expected)
+        used = self.kv_bytes + self._room(expected)
+        while rows < self.config.max_num_seqs:
             sequence = self._policy.peek()
             if sequence is None:
                 return
-            used += self.config.kv_cost.of(min(sequence.num_tokens + _HEADROOM, sequence.most_tokens))
-            if self.config.kv_budget is not None and used > self.config.kv_budget:
+            used += self._room([sequence])
+            if not self._fits(used):
                 return  # whoever is next waits for room: letting others pass would starve it
             self._policy.pop()
+            siblings = self._siblings.of(sequence)
+            rows += 1 + len(siblings)
+            used += self._room(siblings)
             sequence.admit(now, self._prefixes.lock(sequence.context) if self._prefixes is not None else ())
             if not sequence.preemptions:
                 self._policy.charge(sequence, sequence.num_prompt - sequence.num_cached, 0)
             self._active.append(sequence)
 
     def _chunks(self, budget: int) -> Iterator[Chunk]:
-        for sequence in self._active:
+        for sequence in tuple(self._active):  # which forks join meanwhile
             if budget <= 0:
                 return
             if sequence.state is SequenceState.PREFILLING:
                 stop = min(len(sequence.context), sequence.num_computed + budget)
                 budget -= stop - sequence.num_computed
-                yield Chunk(sequence, sequence.num_computed, stop)
+                forks = self._fork(sequence) if stop == len(sequence.context) else ()
+                yield Chunk(sequence, sequence.num_computed, stop, forks)
+
+    def _fork(self, leader: Sequence) -> tuple[Sequence, ...]:
+        """Give rows to those who wait for a prompt that is about to be complete, as far as there is room."""
+        siblings = self._siblings.take(leader)
+        if not siblings:
+            return ()
+        used = self.kv_bytes
+        forks = 0
+        for sibling in siblings:
+            used += self._room([sibling])
+            if len(self._active) == self.config.max_num_seqs or not self._fits(used):
+                break
+            sibling.fork(leader)
+            self._policy.join(sibling)
+            self._active.append(sibling)
+            forks += 1
+        self._queue(siblings[forks:])
+        return tuple(siblings[:forks])
 
     def _events(self, planned: "_Planned", result: StepResult) -> Iterator[TokenEvent]:
         now = self._clock()
@@ -312,6 +372,8 @@ class Scheduler:
             self._remember(sequence)
             self._let_go(sequence)
         self._policy.remove(sequence)
+        self._siblings.remove(sequence)
+        self._queue(self._siblings.take(sequence))
         sequence.state = SequenceState.FINISHED
         sequence.finish_reason = reason
         del self._sequences[sequence.request_id]

@@ -13,11 +13,16 @@ class Chunk:
     """Tokens `start` … `stop - 1` of a sequence's context, to be fed to the model in this step.
 
     The step that feeds the context's last token also samples the sequence's next one.
+
+    Attributes:
+        forks: Only of a context's last chunk: other sequences with the same context, whose rows begin as copies of this
+            one's after the chunk. Their next tokens are sampled from the same logits, by their own parameters.
     """
 
     sequence: Sequence
     start: int
     stop: int
+    forks: tuple[Sequence, ...] = ()
 
     @property
     def is_first(self) -> bool:
@@ -28,6 +33,11 @@ class Chunk:
     def is_last(self) -> bool:
         """Whether the context is complete after this chunk."""
         return self.stop == len(self.sequence.context)
+
+    @property
+    def sampled(self) -> tuple[Sequence, ...]:
+        """The sequences whose next token the chunk's last position gives."""
+        return (self.sequence, *self.forks) if self.is_last else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +171,7 @@ class Runner(Protocol):
     def run(self, plan: StepPlan) -> Computing:
         """Keep, forget, drop, decode and prefill as planned.
 
-        The result has a token for every sequence of `plan.decode` and for every chunk that is its context's last. Rows of
-        sequences that were neither dropped nor planned stay as they are.
+        The result has a token for every sequence of `plan.decode` and for those of each chunk's `sampled`. Rows of sequences
+        that were neither dropped nor planned stay as they are.
         """
         ...

@@ -26,18 +26,47 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Answer:
-    """A request that has not ended: whose it is, and its text so far."""
+    """A job that has not ended: whose it is, which of its choices go on, and what the others took.
 
+    Attributes:
+        running: The ids of the scheduler's requests that have not ended, one a choice, in order.
+        first: The last event of the first choice, once that has ended.
+    """
+
+    request_id: str
     consumer: str
-    text: AnswerText
     prompt_tokens: int
+    running: list[str]
     completion_tokens: int = 0
+    first: TokenEvent | None = None
     timer: asyncio.TimerHandle | None = None
 
     def end(self) -> None:
         """Let nothing happen to it any more."""
         if self.timer is not None:
             self.timer.cancel()
+
+    def usage(self) -> Usage:
+        """What all of it took, once every choice has ended."""
+        assert self.first is not None
+        timing = self.first.timing
+        return Usage(
+            self.prompt_tokens,
+            self.completion_tokens,
+            timing.queue,
+            timing.prefill,
+            timing.decode,
+            self.first.cached_tokens,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """One choice of an answer that has not ended: which, and its text so far."""
+
+    answer: _Answer
+    index: int
+    text: AnswerText
 
 
 class Engine:
@@ -53,7 +82,8 @@ class Engine:
         self.spec = spec
         self._load_backend = load_backend
         self._on_broken = on_broken
-        self._answers: dict[str, _Answer] = {}
+        self._answers: dict[str, _Answer] = {}  # by their jobs' ids
+        self._choices: dict[str, _Choice] = {}  # by the ids of the scheduler's requests
         self._outboxes: dict[str, Outbox] = {}
         self._stats = SchedulerStats()
         self._thread: StepThread | None = None
@@ -87,41 +117,31 @@ class Engine:
         prompt = await asyncio.get_running_loop().run_in_executor(
             self._encoder, encode_prompt, backend.tokenizer, backend.vocabulary, job
         )
-        room = backend.context_length - len(prompt)
-        if room < 1:
+        if len(prompt) >= backend.context_length:
             raise ContextLengthError(len(prompt), backend.context_length, prompt_field(job))
         if self._broken is not None:
             raise EngineError(self.spec.model.model_id, self._broken)
         if consumer not in self._outboxes:
             raise InvalidJobError(f"consumer {consumer!r} has no stream open")
-        if job.request_id in self._answers:
+        requests = _requests(backend, job, prompt)
+        if job.request_id in self._answers or any(request.request_id in self._choices for request in requests):
             raise InvalidJobError(f"request {job.request_id!r} is already here")
         self._check_room()  # again: others came while the prompt was encoded
-        max_tokens = min(job.max_tokens or room, room)
-        request = Request(
-            request_id=job.request_id,
-            prompt=prompt,
-            max_tokens=max_tokens,
-            stop_token_ids=_stop_token_ids(backend, job),
-            sampling=job.sampling,
-            min_tokens=min(job.min_tokens, max_tokens),
-            priority=job.priority,
-            client=job.client,
-        )
-        answer = _Answer(consumer, AnswerText(backend.tokenizer, job.stop), len(prompt))
+        answer = _Answer(job.request_id, consumer, len(prompt), [request.request_id for request in requests])
         if job.timeout is not None:
             answer.timer = asyncio.get_running_loop().call_later(job.timeout, self._time_out, job.request_id, job.timeout)
         self._answers[job.request_id] = answer
-        self._step_thread.put(Add(request))
+        for index, request in enumerate(requests):
+            self._choices[request.request_id] = _Choice(answer, index, AnswerText(backend.tokenizer, job.stop))
+        self._step_thread.put(Add(requests))
         return len(prompt)
 
     async def abort(self, request_ids: Sequence[str]) -> None:
         """End requests; unknown ids are ignored."""
         for request_id in request_ids:
-            answer = self._answers.pop(request_id, None)
+            answer = self._answers.get(request_id)
             if answer is not None:
-                answer.end()
-                self._step_thread.put(Abort(request_id))
+                self._cut_off(answer)
 
     async def stream(self, consumer: str) -> AsyncIterator[bytes]:
         """The one stream of a consumer; see `actors.contracts.EngineClient`."""
@@ -209,9 +229,17 @@ class Engine:
             waiting = held - self.spec.options.max_concurrent_requests
             raise QueueFullError(self.spec.model.model_id, waiting, retry_after)
 
+    def _cut_off(self, answer: _Answer) -> None:
+        """End every choice that has not ended; nothing more is said of them."""
+        for key in answer.running:
+            del self._choices[key]
+        self._step_thread.put(Abort(tuple(reversed(answer.running))))  # lest each in turn take over the prompt
+        del self._answers[answer.request_id]
+        answer.end()
+
     def _time_out(self, request_id: str, seconds: float) -> None:
-        answer = self._answers.pop(request_id)
-        self._step_thread.put(Abort(request_id))
+        answer = self._answers[request_id]
+        self._cut_off(answer)
         self._bound.ended(monotonic())
         message = f"The request was ended after the {seconds:g} s that its 'timeout' allows."
         self._put(answer, Delta(request_id, finish_reason="timeout", error=message))
@@ -235,38 +263,38 @@ class Engine:
     def _on_step(self, events: tuple[TokenEvent, ...], stats: SchedulerStats) -> None:
         self._stats = stats
         for event in events:
-            answer = self._answers.get(event.request_id)
-            if answer is not None:  # else it was aborted while the step was computed
-                self._put(answer, self._delta(answer, event))
+            choice = self._choices.get(event.request_id)
+            if choice is not None:  # else it was aborted while the step was computed
+                self._put(choice.answer, self._delta(choice, event))
         for outbox in self._outboxes.values():
             outbox.send(stats)
 
-    def _delta(self, answer: _Answer, event: TokenEvent) -> Delta:
-        answer.completion_tokens += 1
+    def _delta(self, choice: _Choice, event: TokenEvent) -> Delta:
+        choice.answer.completion_tokens += 1
         ends_by_token = event.finish_reason is FinishReason.STOP
-        text = "" if ends_by_token else answer.text.add(event.token)
-        if answer.text.stopped:
+        text = "" if ends_by_token else choice.text.add(event.token)
+        if choice.text.stopped:
             if event.finish_reason is None:
-                self._step_thread.put(Abort(event.request_id))
-            return self._last(answer, event, text, FinishReason.STOP)
+                self._step_thread.put(Abort((event.request_id,)))
+            return self._last(choice, event, text, FinishReason.STOP)
         if event.finish_reason is not None:
-            return self._last(answer, event, text + answer.text.finish(), event.finish_reason)
-        return Delta(event.request_id, text, 1, logprobs=self._logprobs(event))
+            return self._last(choice, event, text + choice.text.finish(), event.finish_reason)
+        return Delta(choice.answer.request_id, text, 1, logprobs=self._logprobs(event), index=choice.index)
 
-    def _last(self, answer: _Answer, event: TokenEvent, text: str, reason: FinishReason) -> Delta:
-        del self._answers[event.request_id]
-        answer.end()
-        self._bound.ended(monotonic())
-        timing = event.timing
-        usage = Usage(
-            answer.prompt_tokens,
-            answer.completion_tokens,
-            timing.queue,
-            timing.prefill,
-            timing.decode,
-            event.cached_tokens,
-        )
-        return Delta(event.request_id, text, 1, reason.value, usage, logprobs=self._logprobs(event))
+    def _last(self, choice: _Choice, event: TokenEvent, text: str, reason: FinishReason) -> Delta:
+        """A choice's last delta, which is its request's last when no other choice goes on."""
+        answer = choice.answer
+        del self._choices[event.request_id]
+        answer.running.remove(event.request_id)
+        if choice.index == 0:
+            answer.first = event
+        usage = None
+        if not answer.running:
+            usage = answer.usage()
+            del self._answers[answer.request_id]
+            answer.end()
+            self._bound.ended(monotonic())
+        return Delta(answer.request_id, text, 1, reason.value, usage, None, self._logprobs(event), choice.index)
 
     def _logprobs(self, event: TokenEvent) -> tuple[TokenLogprob, ...]:
         if event.logprobs is None or event.finish_reason is FinishReason.STOP:
@@ -287,10 +315,30 @@ class Engine:
             answer.end()
             self._put(answer, Delta(request_id, finish_reason="error", error=message))
         self._answers.clear()
+        self._choices.clear()
         for outbox in self._outboxes.values():
             outbox.send(self._stats)
             outbox.close()
         self._on_broken(self._broken)
+
+
+def _requests(backend: Backend, job: Job, prompt: tuple[int, ...]) -> tuple[Request, ...]:
+    """What the scheduler gets for a job: a request a choice, the first with the job's own id."""
+    room = backend.context_length - len(prompt)
+    max_tokens = min(job.max_tokens or room, room)
+    return tuple(
+        Request(
+            request_id=f"{job.request_id}/{index}" if index else job.request_id,
+            prompt=prompt,
+            max_tokens=max_tokens,
+            stop_token_ids=_stop_token_ids(backend, job),
+            sampling=job.sampling.for_choice(index),
+            min_tokens=min(job.min_tokens, max_tokens),
+            priority=job.priority,
+            client=job.client,
+        )
+        for index in range(job.n)
+    )
 
 
 def _stop_token_ids(backend: Backend, job: Job) -> frozenset[int]:

@@ -15,16 +15,16 @@ from scheduler.step import TokenEvent
 
 @dataclass(frozen=True, slots=True)
 class Add:
-    """Queue a request."""
+    """Queue a request, or several of one prompt."""
 
-    request: Request
+    requests: tuple[Request, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Abort:
-    """End a request."""
+    """End requests."""
 
-    request_id: str
+    request_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +82,11 @@ class StepThread(threading.Thread):
         while True:
             for command in self._commands(wait=not core.has_work):
                 match command:
-                    case Add(request):
-                        core.add(request)
-                    case Abort(request_id):
-                        core.abort(request_id)
+                    case Add(requests):
+                        core.add(*requests)
+                    case Abort(request_ids):
+                        for request_id in request_ids:
+                            core.abort(request_id)
                     case Stop():
                         return
             output = core.step()

@@ -1,6 +1,7 @@
 """`POST /v1/chat/completions`: answers a conversation."""
 
 import time
+from collections.abc import Sequence
 
 from fastapi import APIRouter, Request, Response
 
@@ -17,6 +18,7 @@ from omlx.api.openai import (
     ContentLogprob,
     Head,
     TopLogprob,
+    Usage,
 )
 from omlx.api.streaming import Answering, Ended, Exchange, Logprobs
 from omlx.api.translate import chat_job
@@ -27,28 +29,34 @@ class ChatWording:
 
     chunk_object = "chat.completion.chunk"
 
-    def opening(self) -> ChatChunkChoice:
+    def opening(self, index: int) -> ChatChunkChoice:
         """Whose turn it is."""
-        return _choice({"role": "assistant", "content": ""})
+        return _choice(index, {"role": "assistant", "content": ""})
 
-    def piece(self, text: str, logprobs: Logprobs | None) -> ChatChunkChoice:
+    def piece(self, index: int, text: str, logprobs: Logprobs | None) -> ChatChunkChoice:
         """More of the turn."""
-        return _choice({"content": text}, logprobs=logprobs)
+        return _choice(index, {"content": text}, logprobs=logprobs)
 
-    def ending(self, finish_reason: str) -> ChatChunkChoice:
+    def ending(self, index: int, finish_reason: str) -> ChatChunkChoice:
         """The end of the turn."""
-        return _choice({}, finish_reason)
+        return _choice(index, {}, finish_reason)
 
-    def whole(self, head: Head, ended: Ended) -> ChatCompletion:
-        """The turn in one."""
-        choice = ChatChoice(
-            message=ChatMessage(content=ended.text), logprobs=_logprobs(ended.logprobs), finish_reason=ended.finish_reason
-        )
-        return ChatCompletion(**head, choices=[choice], usage=ended.usage)
+    def whole(self, head: Head, ended: Sequence[Ended], usage: Usage) -> ChatCompletion:
+        """The turn in one, in as many ways as were asked for."""
+        choices = [
+            ChatChoice(
+                index=index,
+                message=ChatMessage(content=each.text),
+                logprobs=_logprobs(each.logprobs),
+                finish_reason=each.finish_reason,
+            )
+            for index, each in enumerate(ended)
+        ]
+        return ChatCompletion(**head, choices=choices, usage=usage)
 
 
-def _choice(delta: ChatDelta, finish_reason: str | None = None, logprobs: Logprobs | None = None) -> ChatChunkChoice:
-    return {"index": 0, "delta": delta, "logprobs": _logprobs(logprobs), "finish_reason": finish_reason}
+def _choice(index: int, delta: ChatDelta, finish_reason: str | None = None, logprobs: Logprobs | None = None) -> ChatChunkChoice:
+    return {"index": index, "delta": delta, "logprobs": _logprobs(logprobs), "finish_reason": finish_reason}
 
 
 def _logprobs(logprobs: Logprobs | None) -> ChatLogprobs | None:

@@ -1,6 +1,7 @@
 """`POST /v1/completions`: goes on from a text."""
 
 import time
+from collections.abc import Sequence
 from itertools import accumulate
 
 from fastapi import APIRouter, Request, Response
@@ -13,6 +14,7 @@ from omlx.api.openai import (
     CompletionLogprobs,
     CompletionRequest,
     Head,
+    Usage,
 )
 from omlx.api.streaming import Answering, Ended, Exchange, Logprobs, text_length
 from omlx.api.translate import completion_job
@@ -23,25 +25,28 @@ class CompletionWording:
 
     chunk_object = "text_completion"
 
-    def opening(self) -> None:
+    def opening(self, index: int) -> None:
         """A completion begins with its text."""
 
-    def piece(self, text: str, logprobs: Logprobs | None) -> CompletionChunkChoice:
+    def piece(self, index: int, text: str, logprobs: Logprobs | None) -> CompletionChunkChoice:
         """More of the text."""
-        return _choice(text, logprobs=logprobs)
+        return _choice(index, text, logprobs=logprobs)
 
-    def ending(self, finish_reason: str) -> CompletionChunkChoice:
+    def ending(self, index: int, finish_reason: str) -> CompletionChunkChoice:
         """The end of the text."""
-        return _choice("", finish_reason)
+        return _choice(index, "", finish_reason)
 
-    def whole(self, head: Head, ended: Ended) -> Completion:
-        """The text in one."""
-        choice = CompletionChoice(text=ended.text, logprobs=_logprobs(ended.logprobs), finish_reason=ended.finish_reason)
-        return Completion(**head, choices=[choice], usage=ended.usage)
+    def whole(self, head: Head, ended: Sequence[Ended], usage: Usage) -> Completion:
+        """The text in one, in as many ways as were asked for."""
+        choices = [
+            CompletionChoice(index=index, text=each.text, logprobs=_logprobs(each.logprobs), finish_reason=each.finish_reason)
+            for index, each in enumerate(ended)
+        ]
+        return Completion(**head, choices=choices, usage=usage)
 
 
-def _choice(text: str, finish_reason: str | None = None, logprobs: Logprobs | None = None) -> CompletionChunkChoice:
-    return {"index": 0, "text": text, "logprobs": _logprobs(logprobs), "finish_reason": finish_reason}
+def _choice(index: int, text: str, finish_reason: str | None = None, logprobs: Logprobs | None = None) -> CompletionChunkChoice:
+    return {"index": index, "text": text, "logprobs": _logprobs(logprobs), "finish_reason": finish_reason}
 
 
 def _logprobs(logprobs: Logprobs | None) -> CompletionLogprobs | None:

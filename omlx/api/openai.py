@@ -29,6 +29,7 @@ UNSUPPORTED = "unsupported_parameter"
 AT_ODDS = "fields_at_odds"
 _MAX_TOKENS = (1 << 31) - 1
 _MAX_STOPS = 16
+_MAX_CHOICES = 128
 
 
 def _refuse_unless(harmless: Callable[[Any], bool], reason: str) -> AfterValidator:
@@ -136,7 +137,7 @@ class GenerationRequest(_Received):
     user: Annotated[str, Field(max_length=256, description="Users of one priority share a model fairly.")] = ""
     priority: Annotated[int, Field(ge=-1000, le=1000, description="A lower value is handled earlier.")] = 0
     timeout: Annotated[float | None, Field(gt=0.0, le=86400.0, description="Seconds after which the request is ended.")] = None
-    n: Annotated[int, _refuse_unless(lambda n: n == 1, "One answer is given to a request: 'n' must be 1.")] = 1
+    n: Annotated[int, Field(ge=1, le=_MAX_CHOICES, description="How many answers to give.")] = 1
     frequency_penalty: Annotated[float, Field(ge=-2.0, le=2.0, allow_inf_nan=False)] = 0.0
     presence_penalty: Annotated[float, Field(ge=-2.0, le=2.0, allow_inf_nan=False)] = 0.0
     repetition_penalty: Annotated[float, Field(gt=0.0, le=100.0, allow_inf_nan=False)] = 1.0
@@ -221,7 +222,7 @@ class CompletionRequest(GenerationRequest):
     """The body of `POST /v1/completions`."""
 
     prompt: Prompt
-    best_of: Annotated[int, _refuse_unless(lambda n: n == 1, "One answer is made for a request: 'best_of' must be 1.")] = 1
+    best_of: int | None = None
     echo: Annotated[bool, _refuse_unless(_empty, "'echo' is not supported: put the prompt before the answer yourself.")] = False
     suffix: Annotated[str, _refuse_unless(_empty, "'suffix' is not supported; leave it out or empty.")] = ""
     logprobs: Annotated[
@@ -232,6 +233,14 @@ class CompletionRequest(GenerationRequest):
     def wanted_logprobs(self) -> int | None:
         """How many of the most likely tokens to report beside each token; None reports nothing."""
         return self.logprobs
+
+    @field_validator("best_of")
+    @classmethod
+    def _all_are_given(cls, best_of: int | None, info: ValidationInfo) -> int | None:
+        if best_of is not None and best_of != info.data.get("n", best_of):
+            reason = "All answers that are made are given: 'best_of' must be the same as 'n'."
+            raise PydanticCustomError(UNSUPPORTED, "{reason}", {"reason": reason})
+        return best_of
 
 
 class PromptTokensDetails(BaseModel):
@@ -308,9 +317,9 @@ class ChatMessage(BaseModel):
 
 
 class ChatChoice(BaseModel):
-    """The one answer of a chat completion."""
+    """One answer of a chat completion."""
 
-    index: int = 0
+    index: int
     message: ChatMessage
     logprobs: ChatLogprobs | None = None
     finish_reason: str
@@ -324,9 +333,9 @@ class ChatCompletion(_Answer):
 
 
 class CompletionChoice(BaseModel):
-    """The one answer of a completion."""
+    """One answer of a completion."""
 
-    index: int = 0
+    index: int
     text: str
     logprobs: CompletionLogprobs | None = None
     finish_reason: str

@@ -26,7 +26,7 @@ class Answer(Protocol):
         ...
 
     def __aiter__(self) -> AsyncIterator[Delta]:
-        """The deltas, up to and with the one that has a finish reason.
+        """The deltas of every choice, up to and with the request's last.
 
         Raises `EngineError` when the engine breaks or dies before that one.
         """

@@ -49,7 +49,7 @@ class Logprobs:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A whole answer.
+    """One choice of an answer, whole.
 
     Attributes:
         logprobs: Where the client asked for them.
@@ -57,7 +57,6 @@ class Ended:
 
     text: str
     finish_reason: str
-    usage: Usage
     logprobs: Logprobs | None
 
 
@@ -69,20 +68,20 @@ class Wording(Protocol):
         """What a chunk calls itself."""
         ...
 
-    def opening(self) -> Choice | None:
-        """What a stream begins with, if anything."""
+    def opening(self, index: int) -> Choice | None:
+        """What a streamed choice begins with, if anything."""
         ...
 
-    def piece(self, text: str, logprobs: Logprobs | None) -> Choice:
-        """More text, and the logprobs of the tokens that came."""
+    def piece(self, index: int, text: str, logprobs: Logprobs | None) -> Choice:
+        """More of a choice's text, and the logprobs of the tokens that came."""
         ...
 
-    def ending(self, finish_reason: str) -> Choice:
-        """The end of the text."""
+    def ending(self, index: int, finish_reason: str) -> Choice:
+        """The end of a choice's text."""
         ...
 
-    def whole(self, head: Head, ended: Ended) -> BaseModel:
-        """The answer in one."""
+    def whole(self, head: Head, ended: Sequence[Ended], usage: Usage) -> BaseModel:
+        """The answer in one, with all its choices in order."""
         ...
 
 
@@ -125,34 +124,31 @@ class Answering:
         return sse.EventStream(first, events)
 
     async def _deltas(self, exchange: Exchange) -> AsyncGenerator[Delta, None]:
-        """The deltas up to the last one, which has its usage; the answer is closed however this ends."""
+        """The deltas up to the last one, which has the usage; the answer is closed however this ends."""
         model_id = exchange.request.model
         answer = await self._services.submit(model_id, exchange.job)
         try:
             meter = RequestMeter(self._metrics, answer.model_id, answer.prompt_tokens, exchange.received)
             async for delta in answer:
                 meter.add(delta.tokens)
-                if delta.finish_reason is not None:
+                if delta.is_last and delta.finish_reason is not None:
                     meter.finish(delta.finish_reason)
                 yield delta
-                if delta.finish_reason is not None:
+                if delta.is_last:
                     return
             raise EngineError(model_id, "its answer has no end")
         finally:
             await answer.close()
 
     async def _whole(self, exchange: Exchange) -> BaseModel:
-        texts = []
-        tokens: list[TokenLogprob] = []
+        choices: list[list[Delta]] = [[] for _ in range(exchange.job.n)]
+        usage = None
         async with aclosing(self._deltas(exchange)) as deltas:
             async for delta in deltas:
-                texts.append(delta.text)
-                tokens += delta.logprobs
-                if delta.finish_reason is not None:
-                    logprobs = Logprobs(tokens) if exchange.job.sampling.logprobs is not None else None
-                    ended = Ended("".join(texts), delta.finish_reason, _usage(delta.usage), logprobs)
-                    return exchange.wording.whole(_head(exchange), ended)
-        raise AssertionError("the last delta has a finish reason")
+                choices[delta.index].append(delta)
+                usage = delta.usage
+        with_logprobs = exchange.job.sampling.logprobs is not None
+        return exchange.wording.whole(_head(exchange), [_ended(each, with_logprobs) for each in choices], _usage(usage))
 
     async def _events(self, exchange: Exchange, scope: Scope) -> AsyncGenerator[bytes, None]:
         """The stream's events, one or more at a time. Raises only before the first."""
@@ -161,7 +157,7 @@ class Answering:
         try:
             async with aclosing(self._deltas(exchange)) as deltas:
                 async for delta in deltas:
-                    events = writer.write(delta) if started else writer.open() + writer.write(delta)
+                    events = writer.write(delta)
                     # A first delta without text yet still opens the stream, and so fixes the status.
                     if events or not started:
                         started = True
@@ -172,37 +168,53 @@ class Answering:
             yield sse.event(reply_to(error, scope).body().model_dump())
 
 
+def _ended(deltas: Sequence[Delta], with_logprobs: bool) -> Ended:
+    """A choice, given all its deltas."""
+    finish_reason = deltas[-1].finish_reason
+    assert finish_reason is not None
+    logprobs = Logprobs([entry for delta in deltas for entry in delta.logprobs]) if with_logprobs else None
+    return Ended("".join(delta.text for delta in deltas), finish_reason, logprobs)
+
+
 class ChunkWriter:
-    """Words one stream's events."""
+    """Words one stream's events; the choices' come as their tokens do."""
 
     def __init__(self, exchange: Exchange) -> None:
         self._wording = exchange.wording
         self._head = _head(exchange)
         self._include_usage = exchange.request.stream_options.include_usage
-        self._offset = 0  # characters of the tokens so far
-
-    def open(self) -> bytes:
-        """What comes before the first text."""
-        opening = self._wording.opening()
-        return self._event(opening) if opening else b""
+        self._offsets: dict[int, int] = {}  # characters of the tokens so far, of each choice that has begun
 
     def write(self, delta: Delta) -> bytes:
-        """A delta's text and logprobs, and after the last one all that ends a stream."""
-        events = self._event(self._wording.piece(delta.text, self._logprobs(delta))) if delta.text or delta.logprobs else b""
-        if delta.finish_reason is None:
-            return events
-        events += self._event(self._wording.ending(delta.finish_reason))
+        """A delta's text and logprobs, before a choice's first its opening, and after the last one all that ends a stream."""
+        events = self._begin(delta.index)
+        if delta.text or delta.logprobs:
+            events += self._event(self._wording.piece(delta.index, delta.text, self._logprobs(delta)))
+        if delta.finish_reason is not None:
+            events += self._event(self._wording.ending(delta.index, delta.finish_reason))
+        return events + self._end(delta.usage) if delta.is_last else events
+
+    def _begin(self, index: int) -> bytes:
+        """What comes before a choice's first text; nothing once it has come."""
+        if index in self._offsets:
+            return b""
+        self._offsets[index] = 0
+        opening = self._wording.opening(index)
+        return self._event(opening) if opening else b""
+
+    def _end(self, usage: JobUsage | None) -> bytes:
+        events = b""
         if self._include_usage:
             chunk = self._chunk([])
-            chunk["usage"] = _usage(delta.usage).model_dump()
+            chunk["usage"] = _usage(usage).model_dump()
             events += sse.event(chunk)
         return events + sse.DONE
 
     def _logprobs(self, delta: Delta) -> Logprobs | None:
         if not delta.logprobs:
             return None
-        logprobs = Logprobs(delta.logprobs, self._offset)
-        self._offset += sum(text_length(entry.token) for entry in delta.logprobs)
+        logprobs = Logprobs(delta.logprobs, self._offsets[delta.index])
+        self._offsets[delta.index] += sum(text_length(entry.token) for entry in delta.logprobs)
         return logprobs
 
     def _event(self, choice: Choice) -> bytes:

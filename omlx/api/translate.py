@@ -52,6 +52,7 @@ def _job(prefix: str, request: GenerationRequest, prompt: ChatPrompt | TextPromp
         priority=request.priority,
         client=request.user,
         timeout=request.timeout,
+        n=request.n,
     )
 
 

@@ -60,7 +60,7 @@ HTTP_SECONDS = MetricSpec(
 REQUEST_SUCCESS = MetricSpec(
     "omlx_request_success_total",
     Kind.COUNTER,
-    "Generation requests that came to their end, by why they ended: stop or length.",
+    "Generation requests that came to their end, by why they (or the last of their choices) ended: stop or length.",
     ("model_name", "finished_reason"),
 )
 PROMPT_TOKENS = MetricSpec(

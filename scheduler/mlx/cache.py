@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import deepcopy
 from typing import Any, Protocol
 
 import mlx.core as mx
@@ -13,8 +14,8 @@ from scheduler.kv_cost import KvCost
 class Rows(Protocol):
     """Holds the caches of every sequence that is being decoded, one row each."""
 
-    def add(self, request_id: str, caches: list[Any]) -> None:
-        """Take over a sequence's caches (one a layer, batch size 1) as the last row."""
+    def add(self, request_ids: Sequence[str], caches: list[Any]) -> None:
+        """Take over a sequence's caches (one a layer, batch size 1) as the last row; with several ids, as so many equal ones."""
         ...
 
     def remove(self, request_ids: Iterable[str]) -> None:
@@ -67,14 +68,14 @@ class MergedRows:
         self._ids: list[str] = []
         self._caches: list[Any] = []
 
-    def add(self, request_id: str, caches: list[Any]) -> None:
-        merged = [cache.merge([cache]) for cache in caches]
+    def add(self, request_ids: Sequence[str], caches: list[Any]) -> None:
+        merged = [cache.merge([cache] * len(request_ids)) for cache in caches]
         if self._ids:
             for mine, theirs in zip(self._caches, merged, strict=True):
                 mine.extend(theirs)
         else:
             self._caches = merged
-        self._ids.append(request_id)
+        self._ids += request_ids
 
     def remove(self, request_ids: Iterable[str]) -> None:
         gone = set(request_ids)
@@ -111,8 +112,11 @@ class SeparateRows:
     def __init__(self) -> None:
         self._rows: dict[str, list[Any]] = {}
 
-    def add(self, request_id: str, caches: list[Any]) -> None:
-        self._rows[request_id] = caches
+    def add(self, request_ids: Sequence[str], caches: list[Any]) -> None:
+        first, *others = request_ids
+        self._rows[first] = caches
+        for request_id in others:
+            self._rows[request_id] = deepcopy(caches)  # of the handles: MLX copies an array when one of its holders changes it
 
     def remove(self, request_ids: Iterable[str]) -> None:
         for request_id in request_ids:

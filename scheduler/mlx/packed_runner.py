@@ -81,9 +81,8 @@ class PackedRunner:
             sequence = chunk.sequence
             if chunk.is_first:
                 self._rows[sequence.request_id] = self._begin(sequence)
-            if chunk.is_last:
-                wanted.append(len(singles) + len(chunks))
-                owners.append(sequence)
+            wanted += [len(singles) + len(chunks)] * len(chunk.sampled)
+            owners += chunk.sampled
             chunks.append(Span(self._rows[sequence.request_id], chunk.stop - chunk.start))
         if plan.prefill:
             prompts = [token for chunk in plan.prefill for token in chunk.sequence.context[chunk.start : chunk.stop]]
@@ -91,6 +90,10 @@ class PackedRunner:
         step = PackedStep(singles, chunks)
         self._head.rows = mx.array([step.ends[number] for number in wanted or [0]], dtype=mx.int32)
         logits = forward(self._model, step, tokens[0] if len(tokens) == 1 else mx.concatenate(tokens))
+        for chunk in plan.prefill:
+            if chunk.forks:
+                forks = self._slabs.fork(self._rows[chunk.sequence.request_id], len(chunk.forks))
+                self._rows.update(zip((fork.request_id for fork in chunk.forks), forks, strict=True))
         return logits[:, -1, :], owners
 
     def _begin(self, sequence: Sequence) -> Row:

@@ -60,8 +60,8 @@ class MlxRunner:
             last = self._feed(chunk)
             touched += self._prompts[chunk.sequence.request_id]
             if chunk.is_last:
-                logits.append(last)
-                owners.append(chunk.sequence)
+                logits.append(mx.repeat(last, len(chunk.sampled), axis=0) if chunk.forks else last)
+                owners += chunk.sampled
         mx.eval(logits, arrays(touched))
         computed = monotonic()
         sampled = self._sample(logits, owners)
@@ -80,7 +80,7 @@ class MlxRunner:
         if caches is None:
             return self._rows.read(request_id)
         alone = SeparateRows()
-        alone.add(request_id, caches)
+        alone.add([request_id], caches)
         return alone.read(request_id)
 
     def _feed(self, chunk: Chunk) -> mx.array:
@@ -101,8 +101,8 @@ class MlxRunner:
     def _join(self, chunks: tuple[Chunk, ...]) -> None:
         for chunk in chunks:
             if chunk.is_last:
-                request_id = chunk.sequence.request_id
-                self._rows.add(request_id, self._prompts.pop(request_id))
+                caches = self._prompts.pop(chunk.sequence.request_id)
+                self._rows.add([sequence.request_id for sequence in chunk.sampled], caches)
 
     def _drop(self, request_ids: tuple[str, ...]) -> None:
         if not request_ids:

@@ -141,9 +141,16 @@ class Slabs:
             _fill(row, begin)
         return row
 
-    def fork(self, row: Row) -> Row:
-        """Another row with the same contents."""
-        return self.take(row.length + 1, row.copy(0, row.length))
+    def fork(self, row: Row, count: int) -> list[Row]:
+        """More rows with the same contents."""
+        held = row.copy(0, row.length)
+        rows = [self.take(row.length + 1) for _ in range(count)]
+        where = (mx.array([each.index for each in rows]), slice(None), slice(0, row.length))
+        for layer in range(self.layers):
+            rows[0].slab.write(layer, where, held[2 * layer], held[2 * layer + 1])
+        for each in rows:
+            each.length = row.length
+        return rows
 
     def reserve(self, row: Row, tokens: int) -> None:
         """Make room in a row for so many tokens together; it moves if it has to."""

@@ -103,6 +103,78 @@ def test_every_token_brings_its_logprobs_though_its_text_waits(run):
     run(test)
 
 
+async def by_choice(deltas):
+    """One request's texts and last deltas by choice, once it has ended; and all its deltas in order."""
+    texts, ends, order = {}, {}, []
+    async for delta in deltas:
+        order.append(delta)
+        texts[delta.index] = texts.get(delta.index, "") + delta.text
+        if delta.finish_reason:
+            assert delta.index not in ends
+            ends[delta.index] = delta
+        if delta.is_last:
+            return texts, ends, order
+    raise AssertionError("it has no end")
+
+
+@pytest.mark.parametrize("n", [2, 7])
+def test_a_job_may_have_several_choices_more_than_the_batch_holds_too(run, n):
+    async def test(world):
+        async with engine(world, batch=3) as client, reading(client) as deltas:
+            assert await client.submit("ingress", job("héllo", "a", n=n)) == 6
+            texts, ends, order = await by_choice(deltas)
+            assert texts == dict.fromkeys(range(n), "héllo")
+            assert {delta.request_id for delta in order} == {"a"}
+            assert [delta.finish_reason for delta in ends.values()] == ["stop"] * n
+            assert [delta.usage for delta in ends.values()][:-1] == [None] * (n - 1)
+            usage = order[-1].usage
+            assert (usage.prompt_tokens, usage.completion_tokens) == (6, 7 * n)
+
+    run(test)
+
+
+def test_choices_come_step_by_step_together(run):
+    async def test(world):
+        async with engine(world) as client, reading(client) as deltas:
+            await client.submit("ingress", job("abc", "a", n=2))
+            _, _, order = await by_choice(deltas)
+            assert [delta.index for delta in order] == [0, 1] * 4
+            assert [delta.text for delta in order] == ["a", "a", "b", "b", "c", "c", "", ""]
+
+    run(test)
+
+
+def test_a_stop_text_ends_each_choice_for_itself(run):
+    async def test(world):
+        async with engine(world, "drifting") as client, reading(client) as deltas:
+            await client.submit("ingress", job("aaa", "a", n=3, stop=("c",), max_tokens=4))
+            texts, ends, _ = await by_choice(deltas)
+            assert texts == {0: "aaaa", 1: "bbbb", 2: ""}
+            assert {index: delta.finish_reason for index, delta in ends.items()} == {0: "length", 1: "length", 2: "stop"}
+            assert next(iter(ends)) == 2  # and the others go on
+            assert [delta.usage.completion_tokens for delta in ends.values() if delta.usage] == [9]
+
+    run(test)
+
+
+def test_an_abort_ends_every_choice_that_runs_or_waits(run):
+    async def test(world):
+        async with engine(world, "endless", batch=2) as client, aclosing(client.stream("ingress")) as items:
+            await anext(items)
+            await client.submit("ingress", job("la", "all", n=4))
+            await anext(items)
+            await client.abort(["all"])
+            await client.submit("ingress", job("lo", "next", max_tokens=2, n=3))
+            async for data in items:
+                item = StepItem.decode(data)
+                if any(delta.request_id == "next" and delta.is_last for delta in item.deltas):
+                    break
+            assert (item.stats.running, item.stats.waiting) == (0, 0)
+            assert item.stats.generation_tokens < CONTEXT  # that of "all" has not gone on to the context's end
+
+    run(test)
+
+
 def test_which_tokens_end_an_answer_is_the_jobs_to_say(run):
     async def test(world):
         async with engine(world) as client, reading(client) as deltas:
@@ -253,10 +325,50 @@ def test_a_request_ends_when_its_time_is_over(run):
     run(test)
 
 
+def test_a_timeout_ends_every_choice_with_one_word(run):
+    async def test(world):
+        async with engine(world, "endless", batch=2) as client, reading(client) as deltas:
+            await client.submit("ingress", job("la", "slow", n=3, timeout=0.2))
+            await client.submit("ingress", job("lo", "next", max_tokens=2))
+            _, ends = await collect(deltas, 2)
+            assert (ends["slow"].finish_reason, ends["next"].finish_reason) == ("timeout", "length")
+            assert ends["slow"].is_last
+
+    run(test)
+
+
+def test_a_request_counts_once_in_the_queue_whatever_its_choices(run):
+    async def test(world):
+        async with engine(world, "endless", batch=1, queue=1) as client, reading(client) as deltas:
+            await client.submit("ingress", job("la", "first", n=4, max_tokens=2))
+            await client.submit("ingress", job("la", "second", n=4, max_tokens=2))
+            with pytest.raises(QueueFullError):
+                await client.submit("ingress", job("la"))
+            ended = set()
+            async for delta in deltas:
+                ended |= {delta.request_id} if delta.is_last else set()
+                if len(ended) == 2:
+                    break
+
+    run(test)
+
+
+def test_a_request_whose_id_is_here_is_refused(run):
+    async def test(world):
+        async with engine(world, "endless") as client, reading(client):
+            await client.submit("ingress", job("la", "a", n=2))
+            for taken in ("a", "a/1"):
+                with pytest.raises(InvalidJobError, match="already here"):
+                    await client.submit("ingress", job("la", taken))
+
+    run(test)
+
+
 def test_a_lower_priority_is_handled_earlier(run):
     async def test(world):
         async with engine(world, "endless", batch=1) as client, reading(client) as deltas:
             await client.submit("ingress", job("la", "first", max_tokens=40))
+            assert (await anext(deltas)).request_id == "first"  # it has begun
             await client.submit("ingress", job("la", "later", max_tokens=2, priority=1))
             await client.submit("ingress", job("la", "urgent", max_tokens=2, priority=-1))
             _, ends = await collect(deltas, 3)

@@ -115,6 +115,19 @@ def test_a_seed_gives_the_same_text_again(client):
     assert len(texts) == 1
 
 
+def test_several_choices_are_those_of_separate_requests(client):
+    options = {"model": MODEL, "messages": CAPITAL, "seed": 7, "temperature": 1.5, "max_tokens": 12}
+    texts = {0: "", 1: ""}
+    for chunk in client.chat.completions.create(**options, n=2, stream=True):
+        (choice,) = chunk.choices
+        texts[choice.index] += choice.delta.content or ""
+    whole = client.chat.completions.create(**options, n=2)
+    assert {choice.index: choice.message.content for choice in whole.choices} == texts
+    assert texts[0] == client.chat.completions.create(**options).choices[0].message.content
+    assert texts[0] != texts[1]
+    assert (whole.usage.prompt_tokens, whole.usage.completion_tokens <= 24) == (37, True)
+
+
 def test_errors_are_the_clients_own(client):
     with pytest.raises(openai.NotFoundError) as unknown:
         client.chat.completions.create(model="nonsense", messages=CAPITAL)

@@ -8,11 +8,13 @@ from pathlib import Path
 from actors.contracts import ModelInfo
 from actors.engine.backend import Backend
 from scheduler.prefix_cache import BLOCK_TOKENS
+from scheduler.sampling import SamplingParams
 from scheduler.step import StepPlan, StepResult, TokenLogprobs
 
 END = 256  # after the 256 byte tokens
 CONTEXT = 4096
-MODELS = ("breaks", "echo", "endless", "unloadable")
+MODELS = ("breaks", "drifting", "echo", "endless", "unloadable")
+CHOICE_SEEDS = [SamplingParams(seed=0).for_choice(index).seed for index in range(8)]
 
 
 class EchoRunner:
@@ -47,7 +49,7 @@ class EchoRunner:
             self._kv.pop(request_id, None)
             self._fed.pop(request_id, None)  # it may have been admitted and never fed
         tokens, logprobs = {}, {}
-        for sequence in (*plan.decode, *(chunk.sequence for chunk in plan.prefill if chunk.is_last)):
+        for sequence in (*plan.decode, *(sequence for chunk in plan.prefill for sequence in chunk.sampled)):
             request, wanted = sequence.request, sequence.request.sampling.logprobs
             if wanted is not None:
                 token = self._next(request.prompt, sequence.position)
@@ -69,8 +71,14 @@ class EchoRunner:
             assert self._fed[sequence.request_id] == chunk.start < chunk.stop <= len(sequence.context)
             self._kv[sequence.request_id] += sequence.context[chunk.start : chunk.stop]
             self._fed[sequence.request_id] = chunk.stop
-            if chunk.is_last:
-                tokens[sequence.request_id] = self._next(sequence.request.prompt, sequence.position)
+            assert chunk.is_last or not chunk.forks, "a fork of an unfinished prompt"
+            for fork in chunk.forks:
+                assert fork.request_id not in self._fed, "a fork that has a row"
+                assert fork.context == sequence.context, "a fork of another prompt"
+                self._kv[fork.request_id] = list(self._kv[sequence.request_id])
+                self._fed[fork.request_id] = chunk.stop
+            for sampled in chunk.sampled:
+                tokens[sampled.request_id] = self._next(sampled.request.prompt, sampled.position)
         self._drawn = tokens
         return StepResult(tokens, logprobs)
 
@@ -84,6 +92,17 @@ class EndlessRunner(EchoRunner):
 
     def _next(self, prompt: Sequence[int], position: int) -> int:
         return prompt[position % len(prompt)]
+
+
+class DriftingRunner(EchoRunner):
+    """Says the prompt's first letter for ever, and each choice one letter further, by what its seed is."""
+
+    def run(self, plan: StepPlan) -> StepResult:
+        result = super().run(plan)
+        first = {}
+        for sequence in (*plan.decode, *(sequence for chunk in plan.prefill for sequence in chunk.sampled)):
+            first[sequence.request_id] = sequence.request.prompt[0] + CHOICE_SEEDS.index(sequence.request.sampling.seed)
+        return StepResult(first, result.logprobs)
 
 
 class BrokenRunner(EchoRunner):
@@ -122,10 +141,10 @@ class ByteTokenizer:
 
 
 def echo_backend(model: ModelInfo) -> Backend:
-    """What an engine loads in place of a model, by the model's name: `echo`, `endless`, `breaks`, or `unloadable`."""
+    """What an engine loads in place of a model, by the model's name: `echo`, `endless`, `drifting`, `breaks`, or `unloadable`."""
     if model.model_id == "unloadable":
         raise ValueError("its weights are of no known kind")
-    runners = {"endless": EndlessRunner, "breaks": lambda: BrokenRunner(at=4)}
+    runners = {"drifting": DriftingRunner, "endless": EndlessRunner, "breaks": lambda: BrokenRunner(at=4)}
     runner = runners.get(model.model_id, EchoRunner)()
     return Backend(runner, ByteTokenizer(), END + 1, frozenset({END}), CONTEXT, "cpu")
 

@@ -14,7 +14,10 @@ CUT = object()  # in a script: the deltas end without a last one
 
 
 class FakeAnswer:
-    """Gives a text for each string of a script, one token each, deltas as they are, and an ending one; raises exceptions."""
+    """Follows a script: a text for each string, one token for each choice, deltas as they are, exceptions raised.
+
+    Each choice that no delta of the script ends has an ending one after it.
+    """
 
     def __init__(self, model_id: str, job: Job, script: Sequence[object], finish_reason: str) -> None:
         self.request_id = job.request_id
@@ -24,6 +27,7 @@ class FakeAnswer:
         self.ended = False
         self._script = script
         self._finish_reason = finish_reason
+        self._going_on = list(range(job.n))
 
     async def __aiter__(self) -> AsyncIterator[Delta]:
         tokens = 0
@@ -35,11 +39,21 @@ class FakeAnswer:
             if isinstance(step, Exception):
                 raise step
             await asyncio.sleep(0)
-            tokens += 1
-            yield replace(step, request_id=self.request_id) if isinstance(step, Delta) else Delta(self.request_id, str(step), 1)
+            if isinstance(step, Delta):
+                tokens += 1
+                yield replace(step, request_id=self.request_id)
+                if step.finish_reason is not None:
+                    self._going_on.remove(step.index)
+                continue
+            for index in self._going_on:
+                tokens += 1
+                yield Delta(self.request_id, str(step), 1, index=index)
         self.ended = True
-        usage = Usage(self.prompt_tokens, tokens + 1)
-        yield Delta(self.request_id, "", tokens=1, finish_reason=self._finish_reason, usage=usage)
+        tokens += len(self._going_on)
+        *others, last = self._going_on
+        for index in others:
+            yield Delta(self.request_id, "", 1, self._finish_reason, index=index)
+        yield Delta(self.request_id, "", 1, self._finish_reason, Usage(self.prompt_tokens, tokens), index=last)
 
     async def close(self) -> None:
         self.closed += 1

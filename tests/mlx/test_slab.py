@@ -42,10 +42,9 @@ def test_contents_survive_growing_moving_and_packing():
     assert len(rows[3].slab.rows) <= 2 * 3
     assert all(holds(row, kv(100, 1000 * n)) for n, row in rows.items())
     slabs.reserve(rows[4], 701)
-    forked = slabs.fork(rows[4])
-    assert forked.length == 100
-    assert holds(forked, kv(100, 4000))
-    for row in (*rows.values(), forked):
+    forks = slabs.fork(rows[4], 3)
+    assert all(fork.length == 100 and holds(fork, kv(100, 4000)) for fork in forks)
+    for row in (*rows.values(), *forks):
         slabs.free(row)
     assert slabs.arrays() == []
 

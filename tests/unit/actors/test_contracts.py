@@ -1,6 +1,7 @@
 """What crosses a process arrives as it was sent."""
 
 import pickle
+from dataclasses import replace
 
 import pytest
 
@@ -19,6 +20,9 @@ def test_a_step_item_survives_its_encoding():
             Delta("c", finish_reason="error", error="out of memory"),
             Delta("d", "", 1, logprobs=(TokenLogprob(PART, (SPACE, PART)), TokenLogprob(SPACE))),
             Delta("e", "x", 1, "length", Usage(3, 4), logprobs=(TokenLogprob(SPACE),)),
+            Delta("f", "x", 1, index=3),
+            Delta("f", "y", 1, "stop", index=2),
+            Delta("f", "z", 1, "length", Usage(3, 4), logprobs=(TokenLogprob(SPACE),), index=1),
         ),
         SchedulerStats(running=3, waiting=1, steps=9),
     )
@@ -26,9 +30,10 @@ def test_a_step_item_survives_its_encoding():
 
 
 def test_a_token_is_small_on_the_wire():
-    one = StepItem((Delta("chatcmpl-0123456789abcdef", " word", 1),), SchedulerStats())
-    none = StepItem((), SchedulerStats())
-    assert len(one.encode()) - len(none.encode()) < 50
+    none = len(StepItem((), SchedulerStats()).encode())
+    one = Delta("chatcmpl-0123456789abcdef", " word", 1)
+    assert len(StepItem((one,), SchedulerStats()).encode()) - none < 50
+    assert len(StepItem((replace(one, index=100),), SchedulerStats()).encode()) - none < 50
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,24 @@ def test_openais_client_reads_streams():
         type(chunk).model_validate(chunk.model_dump(exclude_unset=True), strict=True)
 
 
+def test_openais_client_reads_several_choices():
+    async def use(client):
+        options = {"model": "tiny", "n": 2}
+        chat = await client.chat.completions.create(messages=HELLO, **options)
+        text = await client.completions.create(prompt="Hi", **options)
+        chunks = [chunk async for chunk in await client.chat.completions.create(messages=HELLO, stream=True, **options)]
+        async with client.chat.completions.stream(messages=HELLO, **options) as stream:
+            return chat, text, chunks, await stream.get_final_completion()
+
+    chat, text, chunks, final = with_client(FakeServices(("Hé", "llo")), use)
+    for answer in (chat, final):
+        assert [(choice.index, choice.message.content) for choice in answer.choices] == [(0, "Héllo"), (1, "Héllo")]
+    assert [choice.text for choice in text.choices] == ["Héllo", "Héllo"]
+    assert chat.usage.completion_tokens == 6
+    for answer in (chat, text, *chunks):
+        type(answer).model_validate(answer.model_dump(exclude_unset=True), strict=True)
+
+
 def test_openais_client_reads_logprobs():
     token = LikelyToken(" Hé", tuple(" Hé".encode()), -0.5)
     script = (Delta("", "", 1, logprobs=(TokenLogprob(token, (token, LikelyToken("\ufffd", None, -1.5))),)), " Hé")
@@ -176,7 +194,7 @@ def test_openais_client_raises_typed_errors():
         with pytest.raises(openai.NotFoundError) as missing:
             await client.chat.completions.create(model="huge", messages=HELLO)
         with pytest.raises(openai.BadRequestError) as refused:
-            await client.chat.completions.create(model="tiny", messages=HELLO, n=2)
+            await client.chat.completions.create(model="tiny", messages=HELLO, extra_body={"functions": [{}]})
         with pytest.raises(openai.APIError) as broken:
             async for _ in await client.chat.completions.create(model="tiny", messages=HELLO, stream=True):
                 pass
@@ -186,7 +204,7 @@ def test_openais_client_raises_typed_errors():
 
     missing, refused, broken, failed = with_client(FakeServices(("Hel", EngineError("tiny", "killed"))), use)
     assert (missing.code, missing.param) == ("model_not_found", "model")
-    assert (refused.code, refused.param) == ("unsupported_parameter", "n")
+    assert (refused.code, refused.param) == ("unsupported_parameter", "functions")
     assert refused.request_id.startswith("req_")
     assert broken.code == "engine_died"
     assert "killed" in broken.message

@@ -81,6 +81,47 @@ def test_each_token_is_sent_when_it_comes():
     assert b'"a"' in bodies[0]
 
 
+def test_a_whole_answer_has_its_choices_in_order():
+    services = FakeServices((Delta("", "Hé", 1), Delta("", "Yo", 2, "length", index=1), Delta("", "Ah", 1, index=2), "llo"))
+    body = ask(services, n=3, seed=5).json
+    assert services.jobs[0].n == 3
+    assert [choice["index"] for choice in body["choices"]] == [0, 1, 2]
+    assert [choice["message"]["content"] for choice in body["choices"]] == ["Héllo", "Yo", "Ahllo"]
+    assert [choice["finish_reason"] for choice in body["choices"]] == ["stop", "length", "stop"]
+    assert (body["usage"]["prompt_tokens"], body["usage"]["completion_tokens"]) == (5, 7)
+    assert [a.closed for a in services.answers] == [1]
+
+
+def test_streamed_choices_each_begin_and_end_for_themselves():
+    services = FakeServices((Delta("", "Hé", 1), Delta("", "", 1, index=1), "llo", Delta("", "!", 1, "length", index=1)))
+    *chunks, usage, done = events(ask(services, stream=True, n=2, stream_options={"include_usage": True}).body)
+    assert done == "[DONE]"
+    choices = [chunk["choices"][0] for chunk in chunks]
+    opening = {"role": "assistant", "content": ""}
+    assert [(choice["index"], choice["delta"]) for choice in choices] == [
+        (0, opening),
+        (0, {"content": "Hé"}),
+        (1, opening),
+        (0, {"content": "llo"}),
+        (1, {"content": "llo"}),
+        (1, {"content": "!"}),
+        (1, {}),
+        (0, {}),
+    ]
+    assert [choice["finish_reason"] for choice in choices] == [None] * 6 + ["length", "stop"]
+    assert len({chunk["id"] for chunk in chunks}) == 1
+    assert all(len(chunk["choices"]) == 1 for chunk in chunks)
+    assert (usage["choices"], usage["usage"]["total_tokens"]) == ([], 11)
+
+
+def test_a_failure_ends_all_streamed_choices():
+    services = FakeServices(("a", EngineError("tiny", "out of memory")))
+    *chunks, last = events(ask(services, stream=True, n=2).body)
+    assert {chunk["choices"][0]["index"] for chunk in chunks} == {0, 1}
+    assert last["error"]["code"] == "engine_died"
+    assert [a.closed for a in services.answers] == [1]
+
+
 def test_the_usage_comes_in_a_last_chunk_without_choices():
     answer = ask(FakeServices(), stream=True, stream_options={"include_usage": True})
     *chunks, usage, done = events(answer.body)

@@ -1,5 +1,7 @@
 """Completions: prompts in all their forms, answers whole and streamed."""
 
+from dataclasses import replace
+
 import pytest
 
 from actors.contracts import Delta, LikelyToken, TextPrompt, TokenLogprob, TokenPrompt
@@ -83,6 +85,24 @@ def test_logprobs_of_a_stream_go_on_where_they_were():
     assert choices[-1]["logprobs"] is None
     for name, expected in LOGPROBS.items():
         assert [item for choice in choices[:-1] for item in choice["logprobs"][name]] == expected
+
+
+def test_logprobs_of_streamed_choices_go_on_each_where_it_was():
+    script = [replace(delta, index=index) for delta in SAID for index in (1, 0)]
+    *chunks, _done = events(ask(FakeServices(script), stream=True, logprobs=0, n=2).body)
+    for index in range(2):
+        choices = [chunk["choices"][0] for chunk in chunks if chunk["choices"][0]["index"] == index]
+        assert [item for choice in choices[:-1] for item in choice["logprobs"]["text_offset"]] == [0, 2, 3]
+        assert choices[-1]["finish_reason"] == "stop"
+
+
+def test_as_many_texts_as_asked_for():
+    services = FakeServices((*SAID, "."))
+    body = ask(services, n=2, best_of=2, logprobs=2).json
+    assert services.jobs[0].n == 2
+    assert [(choice["index"], choice["text"]) for choice in body["choices"]] == [(0, " \U0001f600! end."), (1, ".")]
+    assert [choice["logprobs"]["tokens"] for choice in body["choices"]] == [LOGPROBS["tokens"], []]
+    assert body["usage"]["completion_tokens"] == 7
 
 
 def test_no_logprobs_are_none():

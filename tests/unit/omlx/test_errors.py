@@ -51,7 +51,7 @@ UNSUPPORTED = [
     (TEXT, {"best_of": 2}, "best_of"),
     (TEXT, {"echo": True}, "echo"),
     (TEXT, {"suffix": "end"}, "suffix"),
-    *((path, {"n": 2}, "n") for path in (CHAT, TEXT)),
+    (TEXT, {"best_of": 1, "n": 2}, "best_of"),
 ]
 
 
@@ -92,6 +92,10 @@ INVALID = [
     (TEXT, {"prompt": [-1]}, "prompt.0", "invalid_value"),
     (TEXT, {"prompt": [1, "a"]}, "prompt.1", "invalid_type"),
     (TEXT, {"prompt": [[1, 2.5]]}, "prompt.0.1", "invalid_type"),
+    *((path, {"n": 0}, "n", "invalid_value") for path in (CHAT, TEXT)),
+    *((path, {"n": 129}, "n", "invalid_value") for path in (CHAT, TEXT)),
+    *((path, {"n": "all"}, "n", "invalid_type") for path in (CHAT, TEXT)),
+    (TEXT, {"n": 0, "best_of": 2}, "n", "invalid_value"),
     *((path, {"temperature": 2.1}, "temperature", "invalid_value") for path in (CHAT, TEXT)),
     *((path, {"temperature": -1}, "temperature", "invalid_value") for path in (CHAT, TEXT)),
     *((path, {"temperature": "hot"}, "temperature", "invalid_type") for path in (CHAT, TEXT)),

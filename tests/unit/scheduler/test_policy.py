@@ -53,6 +53,35 @@ POLICIES = [FirstComeFirstServed, PriorityClasses, FairShare]
 
 
 @pytest.mark.parametrize("policy_class", POLICIES)
+def test_one_that_joins_is_served_to_its_end_though_it_never_waited(policy_class):
+    policy = policy_class()
+    leader, fork = sequence("a"), sequence("a")
+    policy.add(leader)
+    admit(policy)
+    policy.join(fork)
+    assert len(policy) == 0
+    policy.remove(leader)
+    policy.charge(fork, 0, 5)
+    preempt(policy, fork)
+    assert policy.pop() is fork
+    policy.remove(fork)
+    policy.add(sequence("b"))
+    assert clients(policy) == ["b"]
+
+
+def test_output_of_one_that_joined_counts_for_its_client():
+    policy = FairShare(PAPER)
+    leader, fork = sequence("a"), sequence("a")
+    policy.add(leader)
+    admit(policy)
+    policy.join(fork)
+    for client in "aab":
+        policy.add(sequence(client))
+    policy.charge(fork, 0, 5)
+    assert clients(policy) == ["b", "a", "a"]
+
+
+@pytest.mark.parametrize("policy_class", POLICIES)
 def test_sequences_of_one_kind_are_admitted_in_order_of_arrival(policy_class):
     policy = policy_class()
     assert policy.peek() is None

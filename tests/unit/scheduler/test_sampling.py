@@ -1,6 +1,7 @@
 """Sampling parameters are checked, and a row's random numbers are its own."""
 
 import statistics
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -45,3 +46,19 @@ def test_draws_of_neighbouring_seeds_and_positions_look_independent():
     along_position = statistics.correlation(draws[:-1], draws[1:])
     assert abs(along_seed) < 0.04
     assert abs(along_position) < 0.04
+
+
+def test_choices_draw_by_seeds_of_their_own_and_the_first_by_the_requests():
+    params = SamplingParams(temperature=0.5, seed=7)
+    assert params.for_choice(0) is params
+    assert params.for_choice(3) == replace(params, seed=params.for_choice(3).seed)
+    seeds = {SamplingParams(seed=seed).for_choice(index).seed for seed in (0, 1, 2**64 - 1) for index in range(128)}
+    assert len(seeds) == 3 * 128
+    assert all(0 <= seed < 2**64 for seed in seeds)
+
+
+def test_draws_of_neighbouring_choices_look_independent():
+    seeds = [SamplingParams(seed=5).for_choice(index).seed for index in range(100)]
+    draws = [uniform_draw(seed, position) for seed in seeds for position in range(100)]
+    assert abs(statistics.mean(draws) - 0.5) < 0.01
+    assert abs(statistics.correlation(draws[:-100], draws[100:])) < 0.04

@@ -24,8 +24,8 @@ def request(name, prompt=(1, 2, 3), **options):
 
 def tokens_of(plan):
     """A result that gives every sequence that is owed a token the token 7."""
-    owed = [s.request_id for s in plan.decode] + [c.sequence.request_id for c in plan.prefill if c.is_last]
-    return StepResult(dict.fromkeys(owed, 7))
+    owed = [*plan.decode, *(sequence for chunk in plan.prefill for sequence in chunk.sampled)]
+    return StepResult({sequence.request_id: 7 for sequence in owed})
 
 
 def run_all(core):
@@ -333,6 +333,21 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.wanted[name] = [*prompt, END][:max_tokens]
         self.got[name] = []
 
+    @rule(
+        prompt=st.lists(st.integers(0, 255), min_size=1, max_size=100),
+        limits=st.lists(st.integers(1, 80), min_size=2, max_size=6),
+        priority=st.integers(-1, 1),
+        client=st.sampled_from("xyz"),
+    )
+    def add_choices(self, prompt, limits, priority, client):
+        names = [f"{self.count}/{index}" for index in range(len(limits))]
+        self.count += len(limits)
+        options = {"priority": priority, "client": client}
+        choices = zip(names, limits, strict=True)
+        self.core.add(*(request(name, prompt, max_tokens=limit, **options) for name, limit in choices))
+        self.wanted |= {name: [*prompt, END][:limit] for name, limit in zip(names, limits, strict=True)}
+        self.got |= {name: [] for name in names}
+
     @rule(data=st.data())
     def abort(self, data):
         if self.core.request_ids():
@@ -352,6 +367,8 @@ class SchedulerMachine(RuleBasedStateMachine):
     @invariant()
     def books_balance(self):
         self.core.check_integrity()
+        scheduler = self.core._scheduler
+        assert scheduler.num_waiting + scheduler.num_running == len(self.wanted.keys() & set(self.core.request_ids()))
         kept = len(self.runner.blocks) * BLOCK_TOKENS
         # The next step makes room for each running sequence's next token.
         assert self.core.stats.kv_bytes <= 300 + (1 + self.looks_ahead) * self.core.stats.running
