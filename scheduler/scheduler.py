@@ -262,7 +262,8 @@ class Scheduler:
 
     def _admit(self) -> None:
         now = self._clock()
-        expected = [sibling for leader in self._active for sibling in self._siblings.of(leader)]
+        leaders = self._active if len(self._siblings) else ()
+        expected = [sibling for leader in leaders for sibling in self._siblings.of(leader)]
         rows = len(self._active) + len(expected)
         used = self.kv_bytes + self._room(expected)
         while rows < self.config.max_num_seqs:
@@ -294,6 +295,8 @@ class Scheduler:
     def _fork(self, leader: Sequence) -> tuple[Sequence, ...]:
         """Give rows to those who wait for a prompt that is about to be complete, as far as there is room."""
         siblings = self._siblings.take(leader)
+        if not siblings:
+            return ()
         used = self.kv_bytes
         forks = 0
         for sibling in siblings:

@@ -159,13 +159,18 @@ def test_a_stop_text_ends_each_choice_for_itself(run):
 
 def test_an_abort_ends_every_choice_that_runs_or_waits(run):
     async def test(world):
-        async with engine(world, "endless", batch=2) as client, reading(client) as deltas:
+        async with engine(world, "endless", batch=2) as client, aclosing(client.stream("ingress")) as items:
+            await anext(items)
             await client.submit("ingress", job("la", "all", n=4))
-            assert (await anext(deltas)).request_id == "all"
+            await anext(items)
             await client.abort(["all"])
             await client.submit("ingress", job("lo", "next", max_tokens=2, n=3))
-            texts, _, _ = await by_choice(delta async for delta in deltas if delta.request_id == "next")
-            assert texts == {0: "lo", 1: "lo", 2: "lo"}
+            async for data in items:
+                item = StepItem.decode(data)
+                if any(delta.request_id == "next" and delta.is_last for delta in item.deltas):
+                    break
+            assert (item.stats.running, item.stats.waiting) == (0, 0)
+            assert item.stats.generation_tokens < CONTEXT  # that of "all" has not gone on to the context's end
 
     run(test)
 
@@ -363,6 +368,7 @@ def test_a_lower_priority_is_handled_earlier(run):
     async def test(world):
         async with engine(world, "endless", batch=1) as client, reading(client) as deltas:
             await client.submit("ingress", job("la", "first", max_tokens=40))
+            assert (await anext(deltas)).request_id == "first"  # it has begun
             await client.submit("ingress", job("la", "later", max_tokens=2, priority=1))
             await client.submit("ingress", job("la", "urgent", max_tokens=2, priority=-1))
             _, ends = await collect(deltas, 3)

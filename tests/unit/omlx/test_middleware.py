@@ -7,6 +7,7 @@ import re
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from actors.contracts import Delta
 from actors.errors import EngineError
 from omlx import __version__
 from omlx.api.middleware import RequestId, UnforeseenErrors
@@ -125,6 +126,17 @@ def test_generation_is_measured_by_model():
     assert of(samples, "omlx_num_requests_waiting", model_name="tiny") == 3
     assert of(samples, "omlx_build_info", version=__version__) == 1
     assert not any("unknown" in value for _, labels in samples for _, value in labels)
+
+
+def test_a_request_with_several_choices_is_measured_as_one():
+    app = create_app(FakeServices(("a", Delta("", "b", 1, "length", index=1), "c")))
+    send(app, CHAT, HELLO | {"n": 2})
+    samples = scrape(app)
+    assert of(samples, "omlx_request_success_total", model_name="tiny", finished_reason="stop") == 1
+    assert not any(("finished_reason", "length") in labels for _, labels in samples)
+    assert of(samples, "omlx_prompt_tokens_total", model_name="tiny") == 5
+    assert of(samples, "omlx_generation_tokens_total", model_name="tiny") == 5
+    assert of(samples, "omlx_e2e_request_latency_seconds_count", model_name="tiny") == 1
 
 
 def test_a_request_that_fails_is_no_success():
