@@ -20,7 +20,7 @@ from random import Random
 from typing import Any
 
 from benchmarks.client import Measured, chat
-from benchmarks.core import Core
+from benchmarks.core import Core, load_core
 from benchmarks.peers import OURS, PEERS, Target, add_options, folder_to_serve, in_turn
 from benchmarks.report import finish, new_document, table
 from benchmarks.workloads import Writer, model_counter
@@ -131,7 +131,7 @@ def over_http(options: argparse.Namespace, folder: Path) -> tuple[dict[str, list
 
 def over_core(options: argparse.Namespace, folder: Path) -> list[Pair]:
     """As many prefixes without HTTP."""
-    core = Core(folder, 8)
+    core = load_core(folder, 8)
     core_pair(core)
     return [core_pair(core) for _ in range(options.pairs * options.rounds)]
 
