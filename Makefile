@@ -35,6 +35,8 @@ bench: $(VENV)/.test-$(EXTRAS)
 	$(BIN)/python -m benchmarks.bench_transport --short $(ARGS)
 	$(BIN)/python -m benchmarks.bench_engine --short $(ARGS)
 	$(BIN)/python -m benchmarks.bench_batching $(ARGS)
+	$(BIN)/python -m benchmarks.bench_prefix_cache --short $(ARGS)
+	$(BIN)/python -m benchmarks.bench_stalls --short $(ARGS)
 	$(BIN)/python -m benchmarks.bench_serving --rounds 1 --clients 1,8 --compare mlx-lm $(ARGS)
 
 setup: $(VENV)/.serve-$(EXTRAS)

@@ -20,7 +20,7 @@ from random import Random
 from typing import Any
 
 from benchmarks.client import Recording, greedy, record
-from benchmarks.core import Core
+from benchmarks.core import Core, load_core
 from benchmarks.peers import OURS, PEERS, Target, add_options, folder_to_serve, in_turn
 from benchmarks.report import finish, new_document, table
 from benchmarks.stats import percentile
@@ -200,7 +200,7 @@ def main() -> int:
     warm_up = min(WARM_UP, options.prompt_tokens)
     document["prefill"] = over_http(options, folder, warm_up) if "http" in options.parts else []
     if {"core", "join"} & set(options.parts):
-        core = Core(folder, max(options.streams, ROWS) + 1)
+        core = load_core(folder, max(options.streams, ROWS) + 1)
         document["device"] = core.device
         core_stall(core, options.streams, warm_up)
     if "core" in options.parts:

@@ -1,4 +1,4 @@
-"""The engine core over a loaded model, stepped by hand, with the time of each token. Importing it loads no MLX; making a `Core` does."""
+"""The engine core over a loaded model, stepped by hand, with the time of each token."""
 
 import time
 from collections import defaultdict
@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 
 from actors.catalog.discovery import read_model
+from actors.engine.backend import Backend
 from scheduler.core import EngineCore
 from scheduler.request import Request
 from scheduler.sampling import SamplingParams
@@ -27,13 +28,7 @@ class Core:
         unfinished: Requests that have not ended.
     """
 
-    def __init__(self, model_folder: Path, max_num_seqs: int, *, seed: int = 0) -> None:
-        from actors.engine.loader import load_backend
-
-        info = read_model(model_folder)
-        if info is None:
-            raise SystemExit(f"there is no model in {model_folder}")
-        backend = load_backend(info)
+    def __init__(self, backend: Backend, max_num_seqs: int) -> None:
         self.device = backend.device
         self.context_length = backend.context_length
         self.arrivals: defaultdict[str, list[float]] = defaultdict(list)
@@ -51,7 +46,7 @@ class Core:
             ),
         )
         self._ids = count()
-        self._random = Random(seed)
+        self._random = Random(0)
 
     def prompt(self, tokens: int) -> list[int]:
         """Random tokens."""
@@ -92,3 +87,13 @@ class Core:
         while self._core.has_work:
             self._core.step()
         self.unfinished.clear()
+
+
+def load_core(model_folder: Path, max_num_seqs: int) -> Core:
+    """A core over the model of a folder, loaded as an engine does. MLX comes into this process here."""
+    from actors.engine.loader import load_backend
+
+    info = read_model(model_folder)
+    if info is None:
+        raise SystemExit(f"there is no model in {model_folder}")
+    return Core(load_backend(info), max_num_seqs)

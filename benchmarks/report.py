@@ -63,12 +63,14 @@ def finish(document: dict[str, Any], text: str, *, keep: bool, name: str | None 
 
 
 def save(name: str, document: dict[str, Any], text: str) -> Path:
-    """Write a result as JSON and as the text that people read, dated, beside the earlier ones."""
+    """Write a result as JSON and as the text that people read, dated, beside the earlier ones, with the model in its name."""
     RESULTS.mkdir(exist_ok=True)
-    stem = RESULTS / f"{document['machine']['date']}-{name}"
-    stem.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n")
-    stem.with_suffix(".txt").write_text(text.rstrip() + "\n")
-    return stem.with_suffix(".json")
+    parts = [document["machine"]["date"], name, document["settings"].get("model")]
+    stem = RESULTS / "-".join(filter(None, parts))
+    kept = stem.with_name(f"{stem.name}.json")
+    kept.write_text(json.dumps(document, indent=1) + "\n")
+    stem.with_name(f"{stem.name}.txt").write_text(text.rstrip() + "\n")
+    return kept
 
 
 def _cell(value: object) -> str:

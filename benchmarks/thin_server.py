@@ -65,7 +65,7 @@ class _Stream:
             self.writer.close()
 
 
-class _Front:
+class Front:
     """The connections, and the way to the other process."""
 
     def __init__(self, tokenizer: Tokenizer, work: "Connection[Ask, list[Token]]") -> None:
@@ -74,7 +74,12 @@ class _Front:
         self._numbers = count()
         self._streams: dict[int, _Stream] = {}
 
-    def forward(self) -> None:
+    async def listen(self, port: int) -> asyncio.Server:
+        """Take connections, and the tokens for them."""
+        asyncio.get_running_loop().add_reader(self._work.fileno(), self._forward)
+        return await asyncio.start_server(self._serve, "127.0.0.1", port, backlog=1024)
+
+    def _forward(self) -> None:
         """Take a step's tokens. Without the other process there is nothing left to do."""
         try:
             tokens = self._work.recv()
@@ -85,7 +90,7 @@ class _Front:
             if reason is not None:
                 del self._streams[number]
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection: a chat, or a question after its health."""
         method, *headers = (await reader.readuntil(b"\r\n\r\n")).lower().split(b"\r\n")
         writer.write(_HEAD)
@@ -120,10 +125,9 @@ def serve(generate: Generate) -> None:
 async def _serve(folder: Path, port: int, work: "Connection[Ask, list[Token]]") -> None:
     from transformers import AutoTokenizer
 
-    front = _Front(AutoTokenizer.from_pretrained(folder), work)
+    front = Front(AutoTokenizer.from_pretrained(folder), work)
     work.recv()  # it is loaded
-    asyncio.get_running_loop().add_reader(work.fileno(), front.forward)
-    async with await asyncio.start_server(front.serve, "127.0.0.1", port, backlog=1024) as server:
+    async with await front.listen(port) as server:
         await server.serve_forever()
 
 

@@ -24,6 +24,12 @@ def test_a_result_ends_with_its_document_and_is_kept_with_its_text(tmp_path, mon
     assert kept.name == f"{document['machine']['date']}-nothing.json"
 
 
+def test_results_of_different_models_are_kept_apart(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    kept = [report.save("it", report.new_document("it", model=model), "").name for model in ("one", "two.5b")]
+    assert [name.partition("-it-")[2] for name in kept] == ["one.json", "two.5b.json"]
+
+
 def test_nothing_is_kept_unasked(tmp_path, monkeypatch):
     monkeypatch.setattr(report, "RESULTS", tmp_path)
     assert report.finish(report.new_document("nothing"), "", keep=False) is None
