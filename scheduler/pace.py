@@ -3,7 +3,7 @@
 _WEIGHT = 0.3  # of the newest measurement in a running mean
 _FIRST_CHUNK = 64  # tokens, before anything has been measured
 _SMALLEST_CHUNK = 16  # tokens: prompts go on even where decoding alone takes longer than it may
-_IDLE_SECONDS = 1.0  # a step without decoding: new requests and aborts are heard after it
+_IDLE_SECONDS = 0.5  # a step without decoding: new requests and aborts are heard after it, or after two where plans look ahead
 
 
 class StepPacer:

@@ -94,6 +94,7 @@ def _for_cpu(network: Any) -> Any:
     network = dequantize_model(network)
     network.set_dtype(mx.float32)
     cpu.tune()
+    cpu.tune_products(network)
     _log.info("running on the CPU: weights are held as dense float32")
     return network
 

@@ -8,7 +8,6 @@ from typing import Any
 import mlx.core as mx
 
 from scheduler.mlx.blocks import KeptBlocks
-from scheduler.mlx.device import device_kind
 from scheduler.mlx.head import LastPosition
 from scheduler.mlx.packed import PackedStep, forward, place
 from scheduler.mlx.parts import Span
@@ -30,8 +29,9 @@ class PackedRunner:
         head: Its vocabulary head, which is told whose logits are wanted.
     """
 
+    looks_ahead = True
+
     def __init__(self, model: Any, head: LastPosition) -> None:
-        self.looks_ahead = device_kind() != "cpu"
         self._model = model
         self._head = head
         self._slabs = Slabs(len(model.layers))
@@ -54,8 +54,6 @@ class PackedRunner:
         if self._steps % _CLEAR_EVERY == 0:
             mx.clear_cache()
         logits, owners = self._forward(plan)
-        if not self.looks_ahead:
-            mx.eval(logits, self._slabs.arrays())
         handed_out = monotonic()
         if not owners:
             mx.async_eval(logits, self._slabs.arrays())  # type: ignore[no-untyped-call]
