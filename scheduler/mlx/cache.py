@@ -43,14 +43,12 @@ def can_reuse(caches: Iterable[Any]) -> bool:
     return all(type(cache) is KVCache for cache in caches)
 
 
-def from_blocks(blocks: Sequence[Sequence[mx.array]]) -> list[KVCache]:
-    """Caches that begin with some blocks' KV, each block as `Rows.read` gave it."""
+def beginning_with(kv: Sequence[mx.array]) -> list[KVCache]:
+    """Caches that begin with some KV: keys and values of each layer in turn, (1, heads, tokens, size)."""
     caches = []
-    for layer in range(0, len(blocks[0]), 2):
+    for keys, values in zip(kv[::2], kv[1::2], strict=True):
         cache = KVCache()
-        cache.keys = mx.concatenate([block[layer] for block in blocks], axis=2)
-        cache.values = mx.concatenate([block[layer + 1] for block in blocks], axis=2)
-        cache.offset = cache.keys.shape[2]
+        cache.keys, cache.values, cache.offset = keys, values, keys.shape[2]
         caches.append(cache)
     return caches
 

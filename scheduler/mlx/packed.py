@@ -33,15 +33,15 @@ class Slab:
         self._keys: list[mx.array | None] = [None] * layers
         self._values: list[mx.array | None] = [None] * layers
 
-    def take_row(self, blocks: Sequence[Sequence[mx.array]] = ()) -> int:
-        """A free row, which begins with some blocks' KV, each block as `copy` gave it."""
+    def take_row(self, kv: Sequence[mx.array] = ()) -> int:
+        """A free row, which begins with some KV as `copy` gives it."""
         if not self._free:
             self._free.append(len(self.lengths))
             self.lengths.append(0)
         row = min(self._free)
         self._free.remove(row)
-        if blocks:
-            self._begin(row, blocks)
+        if kv:
+            self._begin(row, kv)
         return row
 
     def free_row(self, row: int) -> None:
@@ -77,13 +77,12 @@ class Slab:
         """Everything that is there, keys and values of each layer in turn."""
         return [each for both in zip(self._keys, self._values, strict=True) for each in both if each is not None]
 
-    def _begin(self, row: int, blocks: Sequence[Sequence[mx.array]]) -> None:
-        length = sum(block[0].shape[2] for block in blocks)
+    def _begin(self, row: int, kv: Sequence[mx.array]) -> None:
+        length = kv[0].shape[2]
         self.reserve(length)
         where = (slice(row, row + 1), slice(None), slice(0, length))
         for layer in range(len(self._keys)):
-            keys, values = (mx.concatenate([block[2 * layer + n] for block in blocks], axis=2) for n in (0, 1))
-            self.write(layer, where, keys, values)
+            self.write(layer, where, kv[2 * layer], kv[2 * layer + 1])
         self.lengths[row] = length
 
     def _fitted(self, slab: mx.array | None, like: mx.array) -> mx.array:

@@ -34,7 +34,7 @@ class PackedRunner:
 
     def run(self, plan: StepPlan) -> StepResult:
         """Compute a plan; see `scheduler.step.Runner`."""
-        self._kept.update(plan, lambda request_id: partial(self._slab.copy, self._rows[request_id]))
+        mx.eval(self._kept.update(plan, lambda request_id: partial(self._slab.copy, self._rows[request_id])))
         for request_id in plan.dropped:
             row = self._rows.pop(request_id, None)
             if row is not None:

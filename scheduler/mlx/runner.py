@@ -6,7 +6,7 @@ import mlx.core as mx
 from mlx_lm.models.cache import make_prompt_cache
 
 from scheduler.mlx.blocks import CopyKV, KeptBlocks
-from scheduler.mlx.cache import MergedRows, Rows, SeparateRows, arrays, can_merge, from_blocks
+from scheduler.mlx.cache import MergedRows, Rows, SeparateRows, arrays, beginning_with, can_merge
 from scheduler.mlx.sampler import Draw, Sampled, sample
 from scheduler.request import Sequence
 from scheduler.step import Chunk, StepPlan, StepResult
@@ -39,7 +39,7 @@ class MlxRunner:
 
     def run(self, plan: StepPlan) -> StepResult:
         """Compute a plan; see `scheduler.step.Runner`."""
-        self._kept.update(plan, self._reader)
+        mx.eval(self._kept.update(plan, self._reader))
         self._drop(plan.dropped)
         if plan.is_empty:
             return StepResult({})
@@ -79,8 +79,8 @@ class MlxRunner:
         """Feed a chunk to the model: the logits of its last position, (1, vocabulary), not evaluated."""
         sequence = chunk.sequence
         if chunk.is_first:
-            blocks = self._kept.beginning(sequence)
-            self._prompts[sequence.request_id] = from_blocks(blocks) if blocks else make_prompt_cache(self._model)
+            kv = self._kept.beginning(sequence)
+            self._prompts[sequence.request_id] = beginning_with(kv) if kv else make_prompt_cache(self._model)
         inputs = mx.array([sequence.context[chunk.start : chunk.stop]])
         return self._model(inputs, cache=self._prompts[sequence.request_id])[:, -1, :]
 
