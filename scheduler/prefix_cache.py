@@ -1,41 +1,56 @@
 """Which token prefixes have their KV kept, block by block. Knows no queue and no tensor: a block is a number to it."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+
+from scheduler.branches import Branches
 
 BLOCK_TOKENS = 32
 
 
 @dataclass(slots=True, eq=False)
 class Block:
-    """The KV of `BLOCK_TOKENS` tokens, given those before them.
+    """The KV of `BLOCK_TOKENS` tokens, given those before them; of fewer at the end of a sequence that ended.
 
     Attributes:
         block_id: What the runner keeps the KV under; never used again for another block.
         parent: The block of the tokens before; None at a prompt's beginning.
         tokens: Its own tokens. They are compared, not only hashed, so two prefixes are never taken for one.
-        children: How many blocks go on from this one.
+        children: The blocks that go on from this one; a short block has none.
         locks: How many plans that have not been committed yet read it.
     """
 
     block_id: int
     parent: "Block | None"
     tokens: tuple[int, ...]
-    children: int = 0
+    children: "Branches[Block]" = field(default_factory=Branches)
     locks: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """A block that a sequence's KV is to be kept as.
+class Hit:
+    """The KV that a row may begin with.
 
     Attributes:
-        start: The block's first position in the sequence.
+        blocks: One after the other from the prompt's beginning.
+        tokens: How many tokens they stand for; of the last block's, perhaps only the first few.
     """
+
+    blocks: tuple[Block, ...] = ()
+    tokens: int = 0
+
+
+NOTHING = Hit()
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A block that a sequence's KV is to be kept as: that of its tokens `start` … `stop - 1`."""
 
     block_id: int
     start: int
+    stop: int
 
 
 @dataclass(slots=True)
@@ -46,65 +61,62 @@ class PrefixCache:
     went on with, and no block is ever there without those before it.
 
     Args:
-        block_bytes: What a block takes.
+        token_bytes: What a token's KV takes.
         budget: Bytes that all blocks may take together.
     """
 
-    block_bytes: int
+    token_bytes: int
     budget: int
-    queries: int = 0
-    hits: int = 0
-    evictions: int = 0
-    _blocks: dict[tuple[int | None, tuple[int, ...]], Block] = field(default_factory=dict)
-    _leaves: OrderedDict[int, Block] = field(default_factory=OrderedDict)
-    _evicted: list[int] = field(default_factory=list)
-    _next_id: int = 0
+    bytes: int = field(default=0, init=False)
+    queries: int = field(default=0, init=False)
+    hits: int = field(default=0, init=False)
+    evictions: int = field(default=0, init=False)
+    _roots: Branches[Block] = field(default_factory=Branches, init=False)
+    _leaves: OrderedDict[int, Block] = field(default_factory=OrderedDict, init=False)
+    _evicted: list[int] = field(default_factory=list, init=False)
+    _next_id: int = field(default=0, init=False)
 
-    @property
-    def bytes(self) -> int:
-        """What the blocks take."""
-        return len(self._blocks) * self.block_bytes
-
-    def lock(self, tokens: Sequence[int]) -> tuple[Block, ...]:
-        """The longest known beginning of some tokens, in whole blocks, held until `unlock`.
+    def lock(self, tokens: Sequence[int]) -> Hit:
+        """The longest known beginning of some tokens, held until `unlock`.
 
         At least one token is always left over: its logits are wanted. Counts a query of all tokens.
         """
-        found = self._walk(tokens, (len(tokens) - 1) // BLOCK_TOKENS)
-        for block in found:
+        hit = self._find(tokens, len(tokens) - 1)
+        for block in hit.blocks:
             block.locks += 1
-            self._touch(block)
+        if hit.blocks:
+            self._touch(hit.blocks[-1])
         self.queries += len(tokens)
-        self.hits += len(found) * BLOCK_TOKENS
-        return found
+        self.hits += hit.tokens
+        return hit
 
-    def unlock(self, blocks: Sequence[Block]) -> None:
+    def unlock(self, hit: Hit) -> None:
         """Let go of what `lock` gave."""
-        for block in blocks:
+        for block in hit.blocks:
             block.locks -= 1
             assert block.locks >= 0
 
     def insert(self, tokens: Sequence[int]) -> tuple[Kept, ...]:
-        """Take in the whole blocks of some tokens, whose KV is there now.
+        """Take in some tokens, whose KV is there now: whole blocks, and a short one of what is left.
 
-        Returns those that are new and have to be kept, in order. When the budget has no room for more, the rest is left out.
+        Returns the blocks that are new and have to be kept, in order. When the budget has no room for more, the rest is left
+        out. A short block is left out too where a known one begins with its tokens, and gives way where a new one does.
         """
-        whole = len(tokens) // BLOCK_TOKENS
-        path = list(self._walk(tokens, whole))
+        path = list(self._walk(tokens, len(tokens)))
         for block in path:
             block.locks += 1  # making room must not take what the new ones go on from
         kept: list[Kept] = []
-        for index in range(len(path), whole):
-            if not self.make_room(self.block_bytes):
+        for start in range(len(path) * BLOCK_TOKENS, len(tokens), BLOCK_TOKENS):
+            new = self._take_in(path[-1] if path else None, tuple(tokens[start : start + BLOCK_TOKENS]))
+            if new is None:
                 break
-            parent = path[-1] if path else None
-            block = self._add(parent, tuple(tokens[index * BLOCK_TOKENS : (index + 1) * BLOCK_TOKENS]))
-            block.locks += 1
-            path.append(block)
-            kept.append(Kept(block.block_id, index * BLOCK_TOKENS))
-        for block in reversed(path):
+            new.locks += 1
+            path.append(new)
+            kept.append(Kept(new.block_id, start, start + len(new.tokens)))
+        for block in path:
             block.locks -= 1
-            self._touch(block)
+        if path:
+            self._touch(path[-1])
         return tuple(kept)
 
     def make_room(self, wanted: int) -> bool:
@@ -113,48 +125,71 @@ class PrefixCache:
             victim = next((leaf for leaf in self._leaves.values() if not leaf.locks), None)
             if victim is None:
                 return False
-            self._evict(victim)
+            self._remove(victim)
+            self.evictions += 1
         return True
 
     def take_evicted(self) -> tuple[int, ...]:
-        """The ids of the blocks evicted since the last call, whose KV may be forgotten."""
+        """The ids of the blocks that went since the last call, whose KV may be forgotten; each before the one it went on from."""
         evicted, self._evicted = tuple(self._evicted), []
         return evicted
 
     def check_integrity(self) -> None:
-        """Raise `AssertionError` unless the tree is whole: parents there, children counted, leaves known, bytes within budget."""
-        blocks = {block.block_id: block for block in self._blocks.values()}
-        assert len(blocks) == len(self._blocks)
-        children = dict.fromkeys(blocks, 0)
-        for (parent_id, tokens), block in self._blocks.items():
-            assert block.tokens == tokens
-            assert (block.parent.block_id if block.parent else None) == parent_id
+        """Raise `AssertionError` unless the tree is whole: parents right, leaves known, bytes counted and within budget."""
+        blocks = list(self._all(None))
+        assert len({block.block_id for block in blocks}) == len(blocks)
+        for block in blocks:
+            assert self._branches(block.parent).get(block.tokens) is block
             assert block.locks == 0, "a block is locked while nothing is planned"
-            if parent_id is not None:
-                assert parent_id in blocks, "a block outlived the one before it"
-                children[parent_id] += 1
-        assert all(block.children == children[block_id] for block_id, block in blocks.items())
-        assert set(self._leaves) == {block_id for block_id, count in children.items() if not count}
+            assert 0 < len(block.tokens) <= BLOCK_TOKENS
+            assert len(block.tokens) == BLOCK_TOKENS or not block.children, "something goes on from a short block"
+        assert set(self._leaves) == {block.block_id for block in blocks if not block.children}
+        assert self.bytes == sum(map(self._bytes, blocks))
         assert self.bytes <= max(self.budget, 0)
 
+    def _find(self, tokens: Sequence[int], most: int) -> Hit:
+        """The longest known beginning of the first `most` tokens."""
+        path = self._walk(tokens, most)
+        whole = len(path) * BLOCK_TOKENS
+        rest = tuple(tokens[whole : min(most, whole + BLOCK_TOKENS)])
+        nearest, common = self._branches(path[-1] if path else None).nearest(rest)
+        return Hit((*path, nearest), whole + common) if nearest is not None else Hit(path, whole)
+
     def _walk(self, tokens: Sequence[int], most: int) -> tuple[Block, ...]:
+        """The known whole blocks of the first `most` tokens."""
         found: list[Block] = []
-        parent: int | None = None
-        for start in range(0, most * BLOCK_TOKENS, BLOCK_TOKENS):
-            block = self._blocks.get((parent, tuple(tokens[start : start + BLOCK_TOKENS])))
+        branches = self._roots
+        for start in range(0, most - BLOCK_TOKENS + 1, BLOCK_TOKENS):
+            block = branches.get(tuple(tokens[start : start + BLOCK_TOKENS]))
             if block is None:
                 break
             found.append(block)
-            parent = block.block_id
+            branches = block.children
         return tuple(found)
 
-    def _add(self, parent: Block | None, tokens: tuple[int, ...]) -> Block:
+    def _take_in(self, parent: Block | None, tokens: tuple[int, ...]) -> Block | None:
+        """A new block; None where there is no room for it, or where a known one begins with its tokens."""
+        branches = self._branches(parent)
+        nearest, common = branches.nearest(tokens)
+        if nearest is not None and common == len(tokens):
+            self._touch(nearest)
+            return None
+        replaced = [block for block in branches.beginnings(tokens) if not block.locks]
+        for block in replaced:
+            block.locks += 1  # they go if the new one comes
+        fits = self.make_room(self.token_bytes * len(tokens) - sum(map(self._bytes, replaced)))
+        for block in replaced:
+            block.locks -= 1
+        if not fits:
+            return None
+        for block in replaced:
+            self._remove(block)
         block = Block(self._next_id, parent, tokens)
         self._next_id += 1
-        self._blocks[parent.block_id if parent else None, tokens] = block
+        self.bytes += self._bytes(block)
+        branches.add(tokens, block)
         self._leaves[block.block_id] = block
         if parent is not None:
-            parent.children += 1
             self._leaves.pop(parent.block_id, None)
         return block
 
@@ -163,15 +198,26 @@ class PrefixCache:
         if block.block_id in self._leaves:
             self._leaves.move_to_end(block.block_id)
 
-    def _evict(self, leaf: Block) -> None:
+    def _remove(self, leaf: Block) -> None:
         parent = leaf.parent
         del self._leaves[leaf.block_id]
-        del self._blocks[parent.block_id if parent else None, leaf.tokens]
+        self._branches(parent).remove(leaf.tokens)
         self._evicted.append(leaf.block_id)
-        self.evictions += 1
-        if parent is not None:
-            parent.children -= 1
-            if not parent.children:
-                # It was used when its child was: it goes next unless something else is older still.
-                self._leaves[parent.block_id] = parent
-                self._leaves.move_to_end(parent.block_id, last=False)
+        self.bytes -= self._bytes(leaf)
+        if parent is not None and not parent.children:
+            # It was used when its child was: it goes next unless something else is older still.
+            self._leaves[parent.block_id] = parent
+            self._leaves.move_to_end(parent.block_id, last=False)
+
+    def _branches(self, parent: Block | None) -> Branches[Block]:
+        return self._roots if parent is None else parent.children
+
+    def _bytes(self, block: Block) -> int:
+        return self.token_bytes * len(block.tokens)
+
+    def _all(self, parent: Block | None) -> Iterator[Block]:
+        places = [parent]
+        while places:
+            for block in self._branches(places.pop()):
+                yield block
+                places.append(block)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 
 from scheduler.logit_changes import LogitChanges
-from scheduler.prefix_cache import BLOCK_TOKENS, Block
+from scheduler.prefix_cache import NOTHING, Hit
 from scheduler.sampling import SamplingParams
 
 
@@ -77,7 +77,7 @@ class Sequence:
         num_computed: How many tokens of `context` have been through the model.
         output: The token ids generated so far, the last one not yet fed to the model.
         arrived, admitted, first_token: Stamps of the scheduler's clock, seconds.
-        reused: Blocks of the prefix cache that its row begins with, until the step that reads them is over.
+        reused: What its row begins with of the prefix cache, until the step that reads it is over.
         num_cached: How many of the prompt's tokens were in the prefix cache when it was first admitted.
         preemptions: How often it had to give its row back and wait again. `arrived` stays as it was.
         changes: What the request's parameters change in the logits of its next token, if anything.
@@ -91,7 +91,7 @@ class Sequence:
     finish_reason: FinishReason | None = None
     admitted: float = 0.0
     first_token: float = 0.0
-    reused: tuple[Block, ...] = ()
+    reused: Hit = NOTHING
     num_cached: int = 0
     preemptions: int = 0
     context: tuple[int, ...] = field(init=False)
@@ -129,11 +129,11 @@ class Sequence:
             return self.context[: self.num_computed]
         return (*self.request.prompt, *self.output[:-1])
 
-    def admit(self, now: float, reused: tuple[Block, ...]) -> None:
-        """Give it a row, for the first time or again, that begins with some blocks' KV."""
+    def admit(self, now: float, reused: Hit) -> None:
+        """Give it a row, for the first time or again, that begins with some KV of the prefix cache."""
         self.state = SequenceState.PREFILLING
         self.reused = reused
-        self.num_computed = len(reused) * BLOCK_TOKENS
+        self.num_computed = reused.tokens
         if not self.preemptions:
             self.admitted = now
             self.num_cached = self.num_computed

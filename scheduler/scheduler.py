@@ -8,7 +8,7 @@ from time import monotonic
 from scheduler.kv_cost import KvCost
 from scheduler.pace import StepPacer
 from scheduler.policy import Policy
-from scheduler.prefix_cache import BLOCK_TOKENS, Kept, PrefixCache
+from scheduler.prefix_cache import BLOCK_TOKENS, NOTHING, Kept, PrefixCache
 from scheduler.request import FinishReason, Request, Sequence, SequenceState
 from scheduler.step import Chunk, StepPlan, StepResult, TokenEvent
 
@@ -69,8 +69,7 @@ class Scheduler:
         self._active: list[Sequence] = []
         self._dropped: list[str] = []
         self._keep: list[tuple[str, tuple[Kept, ...]]] = []
-        block_bytes = config.kv_cost.per_token * BLOCK_TOKENS
-        self._prefixes = PrefixCache(block_bytes, self._unused_bytes()) if config.reuse_kv else None
+        self._prefixes = PrefixCache(config.kv_cost.per_token, self._unused_bytes()) if config.reuse_kv else None
         self._planned = StepPlan()
 
     def add(self, request: Request) -> None:
@@ -130,7 +129,7 @@ class Scheduler:
             self._let_go(sequence)
             sequence.num_computed = chunk.stop
             if chunk.is_last:
-                self._remember(sequence)
+                self._remember(sequence, ended=False)
                 sequence.state = SequenceState.RUNNING
         events = tuple(self._events(result))
         self._fit_prefixes()  # what was locked may have been all that could have gone
@@ -174,7 +173,7 @@ class Scheduler:
         assert len(held) == len(set(held)), "a sequence is in two places"
         assert set(held) == set(self._sequences), "a sequence is lost"
         assert len(self._active) <= self.config.max_num_seqs
-        if self._prefixes is not None and not any(s.reused for s in self._active):
+        if self._prefixes is not None and not any(s.reused.blocks for s in self._active):
             self._prefixes.check_integrity()
 
     def _unused_bytes(self) -> int:
@@ -187,18 +186,20 @@ class Scheduler:
             self._prefixes.budget = self._unused_bytes()
             self._prefixes.make_room(0)
 
-    def _remember(self, sequence: Sequence) -> None:
-        """Let the KV of a row be kept, for others that begin alike."""
+    def _remember(self, sequence: Sequence, *, ended: bool = True) -> None:
+        """Let the KV of a row be kept, for others that begin alike; up to its last token if it ended, else in whole blocks."""
         if self._prefixes is not None:
-            kept = self._prefixes.insert(sequence.computed)
+            tokens = sequence.computed
+            self._prefixes.budget = self._unused_bytes()  # a row that ended no longer counts, but for what is kept of it
+            kept = self._prefixes.insert(tokens if ended else tokens[: len(tokens) // BLOCK_TOKENS * BLOCK_TOKENS])
             if kept:
                 self._keep.append((sequence.request_id, kept))
 
     def _let_go(self, sequence: Sequence) -> None:
-        """The blocks that a row began with have been read, or won't be."""
+        """What a row began with has been read, or won't be."""
         if self._prefixes is not None:
             self._prefixes.unlock(sequence.reused)
-        sequence.reused = ()
+        sequence.reused = NOTHING
 
     def _kv_bytes(self, sequence: Sequence) -> int:
         return self.config.kv_cost.of(sequence.num_tokens)
@@ -237,7 +238,7 @@ class Scheduler:
             if self.config.kv_budget is not None and used > self.config.kv_budget:
                 return  # whoever is next waits for room: letting others pass would starve it
             self._policy.pop()
-            sequence.admit(now, self._prefixes.lock(sequence.context) if self._prefixes is not None else ())
+            sequence.admit(now, self._prefixes.lock(sequence.context) if self._prefixes is not None else NOTHING)
             if not sequence.preemptions:
                 self._policy.charge(sequence, sequence.num_prompt - sequence.num_cached, 0)
             self._active.append(sequence)

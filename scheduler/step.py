@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from scheduler.prefix_cache import BLOCK_TOKENS, Kept
+from scheduler.prefix_cache import Kept
 from scheduler.request import FinishReason, Sequence, Timing
 
 
@@ -21,8 +21,8 @@ class Chunk:
 
     @property
     def is_first(self) -> bool:
-        """Whether the row begins with this chunk, after the blocks of `sequence.reused`."""
-        return self.start == len(self.sequence.reused) * BLOCK_TOKENS
+        """Whether the row begins with this chunk, after what it has of `sequence.reused`."""
+        return self.start == self.sequence.reused.tokens
 
     @property
     def is_last(self) -> bool:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import mlx.core as mx
 
-from scheduler.prefix_cache import BLOCK_TOKENS
 from scheduler.request import Sequence
 from scheduler.step import StepPlan
 
@@ -66,12 +65,11 @@ class KeptBlocks:
         for request_id, kept in plan.keep:
             wanted = [each for each in kept if each.block_id not in unwanted]
             if wanted:
-                first, tokens = wanted[0].start, len(wanted) * BLOCK_TOKENS
-                segment = _Segment(row(request_id)(first, first + tokens), tokens, tokens)
+                first, last = wanted[0].start, wanted[-1].stop
+                segment = _Segment(row(request_id)(first, last), last - first, last - first)
                 new += segment.arrays
                 for each in wanted:
-                    start = each.start - first
-                    self._places[each.block_id] = _Place(segment, start, start + BLOCK_TOKENS)
+                    self._places[each.block_id] = _Place(segment, each.start - first, each.stop - first)
         return new + self._forget(plan.forget)
 
     def beginning(self, sequence: Sequence) -> list[mx.array]:
@@ -88,8 +86,11 @@ class KeptBlocks:
     def _runs(self, sequence: Sequence) -> Iterator[_Place]:
         """Where the KV is that a row begins with, neighbours in one segment taken together."""
         run: _Place | None = None
-        for block in sequence.reused:
+        left = sequence.reused.tokens
+        for block in sequence.reused.blocks:
             place = self._places[block.block_id]
+            place = _Place(place.segment, place.start, min(place.stop, place.start + left))
+            left -= place.stop - place.start
             if run is not None and run.segment is place.segment and run.stop == place.start:
                 run = _Place(run.segment, run.start, place.stop)
                 continue

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from actors.contracts import ModelInfo
 from actors.engine.backend import Backend
-from scheduler.prefix_cache import BLOCK_TOKENS
 from scheduler.step import StepPlan, StepResult, TokenLogprobs
 
 END = 256  # after the 256 byte tokens
@@ -23,6 +22,7 @@ class EchoRunner:
         self._fed: dict[str, int] = {}
         self._kv: dict[str, list[int]] = {}  # the tokens that each row's KV stands for
         self.blocks: dict[int, tuple[int, ...]] = {}  # the same of each block that is kept, with those before it
+        self._sizes: dict[int, int] = {}
 
     def _next(self, prompt: Sequence[int], position: int) -> int:
         return prompt[position] if position < len(prompt) else END
@@ -32,13 +32,19 @@ class EchoRunner:
         """The sequences that hold a row."""
         return set(self._fed)
 
+    @property
+    def kept_tokens(self) -> int:
+        """For how many tokens KV is kept."""
+        return sum(self._sizes[block_id] for block_id in self.blocks)
+
     def run(self, plan: StepPlan) -> StepResult:
         self.plans.append(plan)
         for request_id, kept in plan.keep:
             for each in kept:
                 assert each.block_id not in self.blocks
-                assert each.start + BLOCK_TOKENS <= len(self._kv[request_id])
-                self.blocks[each.block_id] = tuple(self._kv[request_id][: each.start + BLOCK_TOKENS])
+                assert each.start < each.stop <= len(self._kv[request_id])
+                self.blocks[each.block_id] = tuple(self._kv[request_id][: each.stop])
+                self._sizes[each.block_id] = each.stop - each.start
         for block_id in plan.forget:
             del self.blocks[block_id]
         for request_id in plan.dropped:
@@ -58,7 +64,8 @@ class EchoRunner:
         for chunk in plan.prefill:
             sequence = chunk.sequence
             if chunk.is_first:
-                kv = self.blocks[sequence.reused[-1].block_id] if sequence.reused else ()
+                reused = sequence.reused
+                kv = self.blocks[reused.blocks[-1].block_id][: reused.tokens] if reused.blocks else ()
                 assert kv == sequence.context[: chunk.start], "the KV of another prompt"
                 self._kv[sequence.request_id] = list(kv)
                 self._fed[sequence.request_id] = chunk.start

@@ -14,37 +14,92 @@ def tokens(*blocks, tail=0):
 
 
 def cache_of(blocks):
-    return PrefixCache(block_bytes=10, budget=10 * blocks)
+    return PrefixCache(token_bytes=10, budget=10 * BLOCK_TOKENS * blocks)
 
 
 def found(cache, wanted):
-    blocks = cache.lock(wanted)
-    cache.unlock(blocks)
-    return len(blocks)
+    """How many tokens are found."""
+    hit = cache.lock(wanted)
+    cache.unlock(hit)
+    return hit.tokens
+
+
+def spans(kept):
+    return [(each.start, each.stop) for each in kept]
 
 
 def test_the_longest_common_beginning_is_found():
     cache = cache_of(10)
-    kept = cache.insert(tokens(1, 2, 3, tail=5))
-    assert [each.start for each in kept] == [0, BLOCK_TOKENS, 2 * BLOCK_TOKENS]
-    assert found(cache, tokens(1, 2, 3, tail=1)) == 3
-    assert found(cache, tokens(1, 2, 4, tail=1)) == 2
-    assert found(cache, tokens(2, 3, tail=1)) == 0
+    assert spans(cache.insert(tokens(1, 2, 3, tail=5))) == [(0, 32), (32, 64), (64, 96), (96, 101)]
+    assert found(cache, tokens(1, 2, 3, tail=9)) == 101
+    assert found(cache, [*tokens(1, 2, 3, tail=3), 1, 2]) == 99
+    assert found(cache, tokens(1, 2, 4)) == 64
+    assert found(cache, [*tokens(1), 2, 2, 2, 5]) == 35  # within a whole block
+    assert found(cache, tokens(2, 3)) == 0
+
+
+def test_of_several_that_go_on_the_one_that_agrees_longest_is_used():
+    cache = cache_of(20)
+    for fork in (3, 10, 20, 31):
+        cache.insert(tokens(1) + [7] * fork + [fork] * 20)
+    for fork in (3, 10, 20, 31):
+        assert found(cache, tokens(1) + [7] * fork + [fork, fork, 99]) == 32 + fork + 2
+    assert found(cache, tokens(1) + [7] * 25 + [99]) == 32 + 25
 
 
 def test_one_token_is_always_left_to_feed():
     cache = cache_of(10)
     cache.insert(tokens(1, 2))
-    assert found(cache, tokens(1, 2)) == 1
-    assert found(cache, tokens(1, 2, tail=1)) == 2
+    assert found(cache, tokens(1, 2)) == 63
+    assert found(cache, tokens(1, 2, tail=1)) == 64
+    assert found(cache, [1]) == 0
 
 
 def test_what_is_known_is_not_kept_twice():
     cache = cache_of(10)
     cache.insert(tokens(1, 2))
-    assert [each.start for each in cache.insert(tokens(1, 2, 3))] == [2 * BLOCK_TOKENS]
+    assert spans(cache.insert(tokens(1, 2, 3))) == [(64, 96)]
     assert cache.insert(tokens(1, 2, 3)) == ()
-    assert cache.bytes == 30
+    assert cache.insert(tokens(1, 2)[:50]) == ()  # a whole block begins with it
+    assert cache.bytes == 960
+
+
+def test_a_short_block_gives_way_to_a_longer_one_that_begins_with_it():
+    cache = cache_of(10)
+    (_, short) = cache.insert(tokens(1, tail=5))
+    cache.insert([*tokens(1), 999, 999, 4])
+    (longer,) = cache.insert(tokens(1, tail=9))
+    assert (longer.start, longer.stop) == (32, 41)
+    assert cache.take_evicted() == (short.block_id,)
+    assert cache.bytes == 10 * (32 + 3 + 9)
+    assert cache.evictions == 0  # nothing was lost
+    cache.insert(tokens(1, 999))
+    assert cache.take_evicted() == (longer.block_id,)
+    assert cache.bytes == 10 * (32 + 3 + 32)
+    cache.check_integrity()
+
+
+def test_a_short_block_that_is_read_now_stays():
+    cache = cache_of(10)
+    cache.insert(tokens(1, tail=5))
+    hit = cache.lock(tokens(1, tail=6))
+    assert hit.tokens == 37
+    cache.insert(tokens(1, tail=9))
+    assert cache.take_evicted() == ()
+    cache.unlock(hit)
+    cache.check_integrity()
+
+
+def test_a_short_block_makes_room_for_the_longer_one_only_if_that_comes():
+    cache = cache_of(2)
+    cache.insert(tokens(1, tail=20))
+    hit = cache.lock(tokens(1))  # of the first block, 31 tokens
+    cache.budget = 10 * (32 + 25)
+    assert spans(cache.insert(tokens(1, tail=25))) == [(32, 57)]
+    assert cache.insert(tokens(1, tail=30)) == ()
+    cache.unlock(hit)
+    assert found(cache, tokens(1, tail=30)) == 57
+    cache.check_integrity()
 
 
 def test_the_longest_unused_goes_first_and_a_shared_beginning_last():
@@ -52,12 +107,33 @@ def test_the_longest_unused_goes_first_and_a_shared_beginning_last():
     cache.insert(tokens(1, 2))
     cache.insert(tokens(1, 3))
     cache.insert(tokens(1, 4))
-    assert found(cache, tokens(1, 2, tail=1)) == 2  # used now
+    assert found(cache, tokens(1, 2, tail=1)) == 64  # used now
     cache.insert(tokens(1, 5))
-    assert found(cache, tokens(1, 3, tail=1)) == 1
-    assert [found(cache, tokens(1, n, tail=1)) for n in (2, 4, 5)] == [2, 2, 2]
+    assert found(cache, tokens(1, 3, tail=1)) == 32
+    assert [found(cache, tokens(1, n, tail=1)) for n in (2, 4, 5)] == [64, 64, 64]
     assert len(cache.take_evicted()) == 1
     assert cache.take_evicted() == ()
+
+
+def test_what_is_kept_again_counts_as_used():
+    cache = cache_of(3)
+    cache.insert(tokens(1, tail=5))
+    cache.insert(tokens(2))
+    cache.insert(tokens(1, tail=4))  # known already
+    cache.insert(tokens(3))
+    assert found(cache, tokens(1, tail=9)) == 37
+    assert found(cache, tokens(2, tail=1)) == 0
+
+
+def test_a_part_of_a_block_is_locked_and_used_like_all_of_it():
+    cache = cache_of(2)
+    cache.insert(tokens(1))
+    cache.insert(tokens(2))
+    hit = cache.lock([1, 1, 5])
+    assert hit.tokens == 2
+    assert spans(cache.insert(tokens(3, 4))) == [(0, 32)]
+    cache.unlock(hit)
+    assert [found(cache, tokens(n, tail=1)) for n in (1, 2, 3)] == [32, 0, 32]
 
 
 def test_what_is_locked_stays():
@@ -72,7 +148,7 @@ def test_what_is_locked_stays():
 def test_a_longer_prompt_than_the_budget_is_kept_as_far_as_it_goes():
     cache = cache_of(3)
     assert len(cache.insert(tokens(1, 2, 3, 4, 5))) == 3
-    assert found(cache, tokens(1, 2, 3, 4, 5)) == 3
+    assert found(cache, tokens(1, 2, 3, 4, 5)) == 96
 
 
 def test_queries_and_hits_are_counted_in_tokens():
@@ -82,38 +158,60 @@ def test_queries_and_hits_are_counted_in_tokens():
     assert (cache.queries, cache.hits) == (2 * BLOCK_TOKENS + 3, BLOCK_TOKENS)
 
 
-class CacheMachine(RuleBasedStateMachine):
-    """Random inserts, look-ups and locks, against a plain set of every prefix that was ever given."""
+def begins(one, other):
+    return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
-    prefixes = st.lists(st.integers(0, 2), min_size=1, max_size=5)
+
+class CacheMachine(RuleBasedStateMachine):
+    """Random inserts, look-ups and locks, against a plain table of what each block that is kept stands for."""
+
+    # Few kinds of block that differ early, late or not at all, and a tail of any length.
+    prompts = st.builds(
+        lambda names, tail: [token for name, fork in names for token in [7] * fork + [name] * (BLOCK_TOKENS - fork)] + tail,
+        st.lists(st.tuples(st.integers(0, 2), st.sampled_from([0, 5, 31])), max_size=4),
+        st.lists(st.sampled_from([0, 7]), max_size=BLOCK_TOKENS - 1),
+    )
 
     def __init__(self):
         super().__init__()
         self.cache = cache_of(6)
-        self.given = set()
-        self.stored = {}
+        self.stored = {}  # block id: its tokens, and all before it
+        self.sizes = {}
         self.locked = []
 
-    @rule(names=prefixes)
-    def insert(self, names):
-        for kept in self.cache.insert(tokens(*names)):
-            assert kept.block_id not in self.stored
-            self.stored[kept.block_id] = tuple(names[: kept.start // BLOCK_TOKENS + 1])
+    @rule(prompt=prompts)
+    def insert(self, prompt):
+        kept = self.cache.insert(prompt)
+        assert [each.start for each in kept[1:]] == [each.stop for each in kept[:-1]]
+        for each in kept:
+            assert each.block_id not in self.stored
+            assert 0 < each.stop - each.start <= BLOCK_TOKENS
+            self.stored[each.block_id] = tuple(prompt[: each.stop])
+            self.sizes[each.block_id] = each.stop - each.start
+        assert not kept or kept[-1].stop == len(prompt) or kept[-1].stop % BLOCK_TOKENS == 0
         self.forget()
+        if not self.locked and len(prompt) <= 6 * BLOCK_TOKENS:
+            assert self.longest(prompt) == len(prompt)
 
-    @rule(names=prefixes)
-    def look(self, names):
-        blocks = self.cache.lock(tokens(*names, tail=1))
-        for depth, block in enumerate(blocks, 1):
-            assert self.stored[block.block_id] == tuple(names[:depth])
-        self.locked.append(blocks)
+    def longest(self, prompt):
+        return max((begins(tokens, prompt) for tokens in self.stored.values()), default=0)
+
+    @rule(prompt=prompts.filter(bool))
+    def look(self, prompt):
+        hit = self.cache.lock(prompt)
+        assert hit.tokens == min(self.longest(prompt), len(prompt) - 1)
+        for block in hit.blocks:
+            reach = min(hit.tokens, len(self.stored[block.block_id]))
+            assert self.stored[block.block_id][:reach] == tuple(prompt[:reach])
+        assert sum(self.sizes[block.block_id] for block in hit.blocks[:-1]) < hit.tokens or not hit.blocks
+        self.locked.append(hit)
 
     @precondition(lambda self: self.locked)
     @rule(data=st.data())
     def unlock(self, data):
         self.cache.unlock(self.locked.pop(data.draw(st.integers(0, len(self.locked) - 1))))
 
-    @rule(wanted=st.integers(0, 60))
+    @rule(wanted=st.integers(0, 60 * BLOCK_TOKENS))
     def make_room(self, wanted):
         if self.cache.make_room(wanted):
             assert self.cache.budget - self.cache.bytes >= wanted
@@ -123,18 +221,20 @@ class CacheMachine(RuleBasedStateMachine):
 
     def forget(self):
         for block_id in self.cache.take_evicted():
-            del self.stored[block_id]
+            gone, size = self.stored.pop(block_id), self.sizes.pop(block_id)
+            whole = size == BLOCK_TOKENS
+            assert not (whole and any(len(other) > len(gone) and other[: len(gone)] == gone for other in self.stored.values()))
 
     @invariant()
     def what_is_locked_is_there(self):
-        assert all(block.block_id in self.stored for blocks in self.locked for block in blocks)
-        assert len(self.stored) * 10 == self.cache.bytes <= 60
+        assert all(block.block_id in self.stored for hit in self.locked for block in hit.blocks)
+        assert sum(self.sizes.values()) * 10 == self.cache.bytes <= 60 * BLOCK_TOKENS
 
     def teardown(self):
-        for blocks in self.locked:
-            self.cache.unlock(blocks)
+        for hit in self.locked:
+            self.cache.unlock(hit)
         self.cache.check_integrity()
-        assert self.cache.make_room(60)
+        assert self.cache.make_room(60 * BLOCK_TOKENS)
         self.forget()
         assert self.stored == {}
 

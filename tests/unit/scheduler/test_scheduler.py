@@ -213,9 +213,9 @@ def test_a_prompt_that_begins_like_another_is_fed_from_where_they_differ():
     core.add(request("b", [*system, 4, 5]))
     events = run_all(core)
     assert [event.token for event in events] == [*system, 4, 5][:100]
-    assert {event.cached_tokens for event in events} == {96}  # three blocks of 32
-    assert next(plan for plan in runner.plans[::-1] if plan.prefill).prompt_tokens == 6
-    assert (core.stats.prefix_queries, core.stats.prefix_hits) == (103 + 102, 96)
+    assert {event.cached_tokens for event in events} == {100}  # three blocks of 32, and four tokens of the fourth
+    assert next(plan for plan in runner.plans[::-1] if plan.prefill).prompt_tokens == 2
+    assert (core.stats.prefix_queries, core.stats.prefix_hits) == (103 + 102, 100)
 
 
 def test_the_next_turn_of_a_conversation_reuses_the_answer_too():
@@ -224,7 +224,7 @@ def test_the_next_turn_of_a_conversation_reuses_the_answer_too():
     answer = [event.token for event in run_all(core)]
     core.add(request("b", [*range(50), *answer, 7], max_tokens=1))
     (event,) = run_all(core)
-    assert event.cached_tokens == 96  # of 101: the whole blocks of prompt and answer
+    assert event.cached_tokens == 50 + 50  # the last token, which ended the answer, was never fed
 
 
 def test_what_was_computed_for_an_aborted_request_is_kept_too():
@@ -234,7 +234,7 @@ def test_what_was_computed_for_an_aborted_request_is_kept_too():
     said = [event.token for _ in range(40) for event in core.step().events]
     core.abort("a")
     core.add(request("b", [*range(50), *said, 7], max_tokens=1))
-    assert run_all(core)[0].cached_tokens == 64  # of 90 - 1: two whole blocks
+    assert run_all(core)[0].cached_tokens == 50 + 39
 
 
 def test_running_sequences_take_the_room_of_what_is_kept():
@@ -242,11 +242,33 @@ def test_running_sequences_take_the_room_of_what_is_kept():
     for name in range(3):
         core.add(request(str(name), [name] * 90, max_tokens=10))
         run_all(core)
-    assert core.stats.prefix_bytes == len(runner.blocks) * 32 == 192  # as much as fitted beside the third
+    assert 210 <= core.stats.prefix_bytes == runner.kept_tokens <= 300  # as much as fitted, and of one prompt not all
     core.add(request("large", [9] * 200, max_tokens=2))
     core.step()
-    assert core.stats.kv_bytes + len(runner.blocks) * 32 <= 300
+    assert core.stats.kv_bytes + runner.kept_tokens <= 300
     assert core.stats.prefix_evictions >= 3
+
+
+def test_a_prompt_said_again_leaves_one_token_to_feed():
+    core = EngineCore(runner := EchoRunner(), SchedulerConfig(kv_cost=KvCost(per_token=1), reuse_kv=True))
+    for name in "ab":
+        core.add(request(name, range(50), max_tokens=1))
+        (event,) = run_all(core)
+    assert event.cached_tokens == 49
+    assert next(plan for plan in runner.plans[::-1] if plan.prefill).prompt_tokens == 1
+
+
+def test_whoever_yields_finds_again_what_of_its_kv_there_is_room_for():
+    config = SchedulerConfig(kv_cost=KvCost(per_token=1), kv_budget=250, reuse_kv=True)
+    core = EngineCore(runner := EchoRunner(), config, FirstComeFirstServed())
+    core.add(request("a", [1] * 90))
+    core.add(request("b", [2] * 90))
+    while not core.stats.preemptions:
+        core.step()
+    core.abort("a")
+    run_all(core)
+    fed = [(chunk.start, chunk.stop) for plan in runner.plans for chunk in plan.prefill if chunk.sequence.request_id == "b"]
+    assert fed == [(0, 90), (96, 126)]  # beside the 126 tokens of `a`, three of its four blocks fitted
 
 
 class SchedulerMachine(RuleBasedStateMachine):
@@ -295,10 +317,9 @@ class SchedulerMachine(RuleBasedStateMachine):
     @invariant()
     def books_balance(self):
         self.core.check_integrity()
-        kept = len(self.runner.blocks) * BLOCK_TOKENS
         # The next step makes room for each running sequence's next token.
         assert self.core.stats.kv_bytes <= 300 + self.core.stats.running
-        assert kept <= 300
+        assert self.runner.kept_tokens <= 300
 
     def teardown(self):
         for _ in range(400 * (1 + self.count)):
