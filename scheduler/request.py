@@ -78,6 +78,7 @@ class Sequence:
         output: The token ids generated so far, the last one not yet fed to the model.
         arrived, admitted, first_token: Stamps of the scheduler's clock, seconds.
         reused: What its row begins with of the prefix cache, until the step that reads it is over.
+        checkpoints: Ends of blocks in its context after each of which a checkpoint is taken.
         num_cached: How many of the prompt's tokens were in the prefix cache when it was first admitted.
         preemptions: How often it had to give its row back and wait again. `arrived` stays as it was.
         changes: What the request's parameters change in the logits of its next token, if anything.
@@ -92,6 +93,7 @@ class Sequence:
     admitted: float = 0.0
     first_token: float = 0.0
     reused: Hit = NOTHING
+    checkpoints: tuple[int, ...] = ()
     num_cached: int = 0
     preemptions: int = 0
     context: tuple[int, ...] = field(init=False)
@@ -128,6 +130,11 @@ class Sequence:
         if self.state is SequenceState.PREFILLING:
             return self.context[: self.num_computed]
         return (*self.request.prompt, *self.output[:-1])
+
+    @property
+    def next_stop(self) -> int:
+        """Where the next chunk of its context has to end at the latest."""
+        return next((place for place in self.checkpoints if place > self.num_computed), len(self.context))
 
     def admit(self, now: float, reused: Hit) -> None:
         """Give it a row, for the first time or again, that begins with some KV of the prefix cache."""

@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from time import monotonic
 
+from scheduler.checkpoints import checkpoints
 from scheduler.kv_cost import KvCost
 from scheduler.pace import StepPacer
 from scheduler.policy import Policy
-from scheduler.prefix_cache import BLOCK_TOKENS, NOTHING, Kept, PrefixCache
+from scheduler.prefix_cache import BLOCK_TOKENS, NOTHING, Keep, PrefixCache
 from scheduler.request import FinishReason, Request, Sequence, SequenceState
 from scheduler.step import Chunk, StepPlan, StepResult, TokenEvent
 
@@ -27,6 +28,7 @@ class SchedulerConfig:
         kv_budget: Bytes that all KV may take together, that of running sequences and that kept for others to come; None
             for no bound.
         reuse_kv: Whether the runner can keep the KV of a sequence for others that begin alike.
+        checkpoints: Whether they can begin at checkpoints only, as windows and states stand for all tokens before.
     """
 
     max_num_seqs: int = 8
@@ -35,6 +37,7 @@ class SchedulerConfig:
     kv_cost: KvCost = field(default_factory=KvCost)
     kv_budget: int | None = None
     reuse_kv: bool = False
+    checkpoints: bool = False
 
     def __post_init__(self) -> None:
         for name in ("max_num_seqs", "max_step_tokens"):
@@ -68,8 +71,10 @@ class Scheduler:
         self._sequences: dict[str, Sequence] = {}
         self._active: list[Sequence] = []
         self._dropped: list[str] = []
-        self._keep: list[tuple[str, tuple[Kept, ...]]] = []
-        self._prefixes = PrefixCache(config.kv_cost.per_token, self._unused_bytes()) if config.reuse_kv else None
+        self._keep: list[tuple[str, Keep]] = []
+        cost = config.kv_cost
+        of_checkpoint = cost.of_checkpoint if config.checkpoints else None
+        self._prefixes = PrefixCache(cost.per_token, self._unused_bytes(), of_checkpoint) if config.reuse_kv else None
         self._planned = StepPlan()
 
     def add(self, request: Request) -> None:
@@ -128,8 +133,11 @@ class Scheduler:
             sequence = chunk.sequence
             self._let_go(sequence)
             sequence.num_computed = chunk.stop
+            if chunk.stop in sequence.checkpoints:
+                self._remember(sequence)
             if chunk.is_last:
-                self._remember(sequence, ended=False)
+                if not self.config.checkpoints:
+                    self._remember(sequence, whole=True)
                 sequence.state = SequenceState.RUNNING
         events = tuple(self._events(result))
         self._fit_prefixes()  # what was locked may have been all that could have gone
@@ -186,13 +194,13 @@ class Scheduler:
             self._prefixes.budget = self._unused_bytes()
             self._prefixes.make_room(0)
 
-    def _remember(self, sequence: Sequence, *, ended: bool = True) -> None:
-        """Let the KV of a row be kept, for others that begin alike; up to its last token if it ended, else in whole blocks."""
+    def _remember(self, sequence: Sequence, *, whole: bool = False) -> None:
+        """Let the KV of a row be kept as it is now, for others that begin alike: up to its last token, or in whole blocks."""
         if self._prefixes is not None:
             tokens = sequence.computed
             self._prefixes.budget = self._unused_bytes()  # a row that ended no longer counts, but for what is kept of it
-            kept = self._prefixes.insert(tokens if ended else tokens[: len(tokens) // BLOCK_TOKENS * BLOCK_TOKENS])
-            if kept:
+            kept = self._prefixes.insert(tokens[: len(tokens) // BLOCK_TOKENS * BLOCK_TOKENS] if whole else tokens)
+            if kept is not None:
                 self._keep.append((sequence.request_id, kept))
 
     def _let_go(self, sequence: Sequence) -> None:
@@ -239,6 +247,8 @@ class Scheduler:
                 return  # whoever is next waits for room: letting others pass would starve it
             self._policy.pop()
             sequence.admit(now, self._prefixes.lock(sequence.context) if self._prefixes is not None else NOTHING)
+            if self.config.checkpoints:
+                sequence.checkpoints = checkpoints(len(sequence.context), sequence.reused, self.config.kv_cost.window)
             if not sequence.preemptions:
                 self._policy.charge(sequence, sequence.num_prompt - sequence.num_cached, 0)
             self._active.append(sequence)
@@ -248,7 +258,7 @@ class Scheduler:
             if budget <= 0:
                 return
             if sequence.state is SequenceState.PREFILLING:
-                stop = min(len(sequence.context), sequence.num_computed + budget)
+                stop = min(sequence.next_stop, sequence.num_computed + budget)
                 budget -= stop - sequence.num_computed
                 yield Chunk(sequence, sequence.num_computed, stop)
 

@@ -18,11 +18,12 @@ from mlx_lm.utils import dequantize_model, load_model, load_tokenizer
 from actors.contracts import ModelInfo
 from actors.engine.backend import Backend
 from scheduler.mlx import cpu
-from scheduler.mlx.cache import can_reuse, kv_cost
+from scheduler.mlx.cache import kv_cost
 from scheduler.mlx.device import device_kind, total_memory
 from scheduler.mlx.head import LastPosition, look_at_last_position
 from scheduler.mlx.packed import can_pack
 from scheduler.mlx.packed_runner import PackedRunner
+from scheduler.mlx.reuse import can_reuse, is_plain, leaves
 from scheduler.mlx.runner import MlxRunner
 from scheduler.step import Runner
 
@@ -50,6 +51,7 @@ def load_backend(model: ModelInfo) -> Backend:
         runner=_runner(network, head, vocabulary),
         kv_cost=cost,
         reuse_kv=_reusable(network),
+        checkpoints=not is_plain(make_prompt_cache(network)),
         kv_budget=_spare_bytes(total_memory(), weights),
         max_decode_stall=_CPU_STALL if device == "cpu" else _GPU_STALL,
         tokenizer=tokenizer,
@@ -63,7 +65,7 @@ def load_backend(model: ModelInfo) -> Backend:
 
 def _runner(network: Any, head: LastPosition | None, vocabulary: int) -> Runner:
     """On the CPU, one forward for all of a step where the model allows it; there, a forward's time is in reading the weights."""
-    if device_kind() == "cpu" and head is not None and can_reuse(make_prompt_cache(network)) and can_pack(network, vocabulary):
+    if device_kind() == "cpu" and head is not None and is_plain(make_prompt_cache(network)) and can_pack(network, vocabulary):
         return PackedRunner(network, head)
     return MlxRunner(network)
 
@@ -72,7 +74,7 @@ def _reusable(network: Any) -> bool:
     caches = make_prompt_cache(network)
     if can_reuse(caches):
         return True
-    kinds = ", ".join(sorted({type(cache).__name__ for cache in caches}))
+    kinds = ", ".join(sorted({type(cache).__name__ for cache in leaves(caches) if not can_reuse([cache])}))
     _log.warning("prompts that begin alike are computed each time: this model's caches (%s) can't be shared", kinds)
     return False
 

@@ -5,11 +5,14 @@ from dataclasses import dataclass
 
 import mlx.core as mx
 
+from scheduler.mlx.reuse import State
 from scheduler.request import Sequence
 from scheduler.step import StepPlan
 
 CopyKV = Callable[[int, int], list[mx.array]]
 """Positions (start, stop) of a row to copies of its keys and values in each layer in turn, (1, heads, stop - start, size)."""
+CopyState = Callable[[str], State]
+"""A sequence's id to copies of what its row holds beyond plain KV."""
 
 
 @dataclass(slots=True, eq=False)
@@ -38,7 +41,7 @@ class _Place:
 
 
 class KeptBlocks:
-    """The tensors of the prefix cache's blocks, by their ids.
+    """The tensors of the prefix cache's blocks and checkpoints, by their ids.
 
     What one `keep` of a sequence adds is one segment: one copy of its keys and one of its values a layer, however many blocks
     there are. As soon as less than half of a segment is used, what is used is copied and the rest freed. So after the arrays
@@ -48,13 +51,15 @@ class KeptBlocks:
 
     def __init__(self) -> None:
         self._places: dict[int, _Place] = {}
+        self._states: dict[int, State] = {}
 
-    def update(self, plan: StepPlan, row: Callable[[str], CopyKV]) -> list[mx.array]:
+    def update(self, plan: StepPlan, row: Callable[[str], CopyKV], state: CopyState | None = None) -> list[mx.array]:
         """Copy what a plan wants kept out of the rows, and forget what is not wanted any more.
 
         Args:
             plan: The plan.
             row: Gives what copies a sequence's KV, by its id.
+            state: Copies the rest of a row, where there are checkpoints.
 
         Returns:
             Arrays that the caller has to evaluate before it writes to any row: until then they hold on to the rows and to what
@@ -63,7 +68,11 @@ class KeptBlocks:
         unwanted = set(plan.forget)
         new: list[mx.array] = []
         for request_id, kept in plan.keep:
-            wanted = [each for each in kept if each.block_id not in unwanted]
+            if kept.checkpoint is not None and kept.checkpoint not in unwanted:
+                assert state is not None
+                self._states[kept.checkpoint] = state(request_id)
+                new += [array for arrays in self._states[kept.checkpoint] for array in arrays if array is not None]
+            wanted = [each for each in kept.blocks if each.block_id not in unwanted]
             if wanted:
                 first, last = wanted[0].start, wanted[-1].stop
                 segment = _Segment(row(request_id)(first, last), last - first, last - first)
@@ -71,6 +80,11 @@ class KeptBlocks:
                 for each in wanted:
                     self._places[each.block_id] = _Place(segment, each.start - first, each.stop - first)
         return new + self._forget(plan.forget)
+
+    def state(self, sequence: Sequence) -> State:
+        """What else a sequence's row begins with; empty where there is only KV."""
+        checkpoint = sequence.reused.checkpoint
+        return [] if checkpoint is None else self._states[checkpoint.checkpoint_id]
 
     def beginning(self, sequence: Sequence) -> list[mx.array]:
         """The KV that a sequence's row begins with: keys and values of each layer in turn, (1, heads, tokens, size).
@@ -100,11 +114,12 @@ class KeptBlocks:
         if run is not None:
             yield run
 
-    def _forget(self, block_ids: tuple[int, ...]) -> list[mx.array]:
-        """Forget blocks: the arrays that what is left of their segments is copied to."""
+    def _forget(self, ids: tuple[int, ...]) -> list[mx.array]:
+        """Forget blocks and checkpoints: the arrays that what is left of the blocks' segments is copied to."""
         cut: dict[int, _Segment] = {}
-        for block_id in block_ids:
-            place = self._places.pop(block_id, None)
+        for number in ids:
+            self._states.pop(number, None)
+            place = self._places.pop(number, None)
             if place is not None:
                 assert place.stop == place.segment.used, "a block is forgotten before one that goes on from it"
                 place.segment.used = place.start

@@ -23,6 +23,7 @@ class EchoRunner:
         self._kv: dict[str, list[int]] = {}  # the tokens that each row's KV stands for
         self.blocks: dict[int, tuple[int, ...]] = {}  # the same of each block that is kept, with those before it
         self._sizes: dict[int, int] = {}
+        self.checkpoints: dict[int, tuple[int, ...]] = {}  # all tokens that the row stood for when each was taken
 
     def _next(self, prompt: Sequence[int], position: int) -> int:
         return prompt[position] if position < len(prompt) else END
@@ -40,13 +41,16 @@ class EchoRunner:
     def run(self, plan: StepPlan) -> StepResult:
         self.plans.append(plan)
         for request_id, kept in plan.keep:
-            for each in kept:
+            if kept.checkpoint is not None:
+                assert kept.checkpoint not in self.checkpoints
+                self.checkpoints[kept.checkpoint] = tuple(self._kv[request_id])
+            for each in kept.blocks:
                 assert each.block_id not in self.blocks
                 assert each.start < each.stop <= len(self._kv[request_id])
                 self.blocks[each.block_id] = tuple(self._kv[request_id][: each.stop])
                 self._sizes[each.block_id] = each.stop - each.start
-        for block_id in plan.forget:
-            del self.blocks[block_id]
+        for number in plan.forget:
+            del (self.blocks if number in self.blocks else self.checkpoints)[number]
         for request_id in plan.dropped:
             self._kv.pop(request_id, None)
             self._fed.pop(request_id, None)  # it may have been admitted and never fed
@@ -66,6 +70,8 @@ class EchoRunner:
             if chunk.is_first:
                 reused = sequence.reused
                 kv = self.blocks[reused.blocks[-1].block_id][: reused.tokens] if reused.blocks else ()
+                if reused.checkpoint is not None:
+                    assert self.checkpoints[reused.checkpoint.checkpoint_id] == kv, "the state after other tokens"
                 assert kv == sequence.context[: chunk.start], "the KV of another prompt"
                 self._kv[sequence.request_id] = list(kv)
                 self._fed[sequence.request_id] = chunk.start

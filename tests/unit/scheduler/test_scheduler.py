@@ -1,5 +1,7 @@
 """The scheduler decides as its docstrings say, and its books balance after anything."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -267,18 +269,62 @@ def test_whoever_yields_finds_again_what_of_its_kv_there_is_room_for():
         core.step()
     core.abort("a")
     run_all(core)
-    fed = [(chunk.start, chunk.stop) for plan in runner.plans for chunk in plan.prefill if chunk.sequence.request_id == "b"]
-    assert fed == [(0, 90), (96, 126)]  # beside the 126 tokens of `a`, three of its four blocks fitted
+    assert fed(runner, "b") == [(0, 90), (96, 126)]  # beside the 126 tokens of `a`, three of its four blocks fitted
+
+
+def checkpoint_core(**config):
+    cost = KvCost(fixed=5, per_token=1, windows=((8, 1),))
+    runner = EchoRunner()
+    return EngineCore(runner, SchedulerConfig(kv_cost=cost, reuse_kv=True, checkpoints=True, **config)), runner
+
+
+def fed(runner, name):
+    return [(chunk.start, chunk.stop) for plan in runner.plans for chunk in plan.prefill if chunk.sequence.request_id == name]
+
+
+def test_chunks_end_where_checkpoints_are_taken_and_the_next_turn_goes_on_from_the_last_token():
+    core, runner = checkpoint_core(max_step_tokens=300)
+    core.add(request("a", range(110), max_tokens=20))
+    answer = [event.token for event in run_all(core)]
+    assert fed(runner, "a")[-1] == (96, 110)
+    core.add(request("b", [*range(110), *answer, 7], max_tokens=1))
+    assert run_all(core)[0].cached_tokens == 110 + 19
+    core.add(request("c", [*range(110), 5, 6], max_tokens=1))  # another answer to the same
+    assert run_all(core)[0].cached_tokens == 96
+    assert core.stats.prefix_bytes == runner.kept_tokens + 13 * len(runner.checkpoints)
+
+
+def test_the_second_prompt_to_part_at_a_place_leaves_a_checkpoint_there_for_the_third():
+    core, runner = checkpoint_core()
+    system, cached = [9] * 70, []
+    for name in range(1, 4):
+        core.add(request(str(name), [*system, *[name] * 200], max_tokens=1))
+        cached.append(run_all(core)[0].cached_tokens)
+    assert cached == [0, 0, 64]
+    assert {64, 256} < {stop for _, stop in fed(runner, "2")}
+    assert fed(runner, "3")[0][0] == 64
+
+
+@pytest.mark.parametrize("steps", range(1, 6))
+def test_whoever_is_given_up_in_the_middle_of_its_prompt_leaves_a_checkpoint_where_it_stood(steps):
+    core, _ = checkpoint_core(max_step_tokens=21)
+    core.add(request("a", range(200)))
+    for _ in range(steps):
+        core.step()
+    core.abort("a")
+    core.add(request("b", range(200), max_tokens=1))
+    assert run_all(core)[0].cached_tokens == 21 * steps
 
 
 class SchedulerMachine(RuleBasedStateMachine):
     """Random arrivals, aborts and steps: nothing is lost, doubled or changed, and all ends when it may."""
 
+    config = SchedulerConfig(kv_cost=KvCost(per_token=1), kv_budget=300)
+
     def __init__(self):
         super().__init__()
         self.runner = EchoRunner()
-        config = SchedulerConfig(max_num_seqs=3, max_step_tokens=40, kv_cost=KvCost(per_token=1), kv_budget=300, reuse_kv=True)
-        self.core = EngineCore(self.runner, config)
+        self.core = EngineCore(self.runner, replace(self.config, max_num_seqs=3, max_step_tokens=40, reuse_kv=True))
         self.wanted = {}
         self.got = {}
         self.count = 0
@@ -319,7 +365,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.core.check_integrity()
         # The next step makes room for each running sequence's next token.
         assert self.core.stats.kv_bytes <= 300 + self.core.stats.running
-        assert self.runner.kept_tokens <= 300
+        taken = (self.config.kv_cost.of_checkpoint(len(tokens)) for tokens in self.runner.checkpoints.values())
+        assert self.runner.kept_tokens + sum(taken) <= 300
 
     def teardown(self):
         for _ in range(400 * (1 + self.count)):
@@ -330,5 +377,13 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert self.runner.rows == set()
 
 
+class CheckpointSchedulerMachine(SchedulerMachine):
+    """The same for a model with windows and states."""
+
+    config = SchedulerConfig(kv_cost=KvCost(fixed=5, per_token=1, windows=((8, 1),)), kv_budget=300, checkpoints=True)
+
+
 TestSchedulerMachine = SchedulerMachine.TestCase
+TestCheckpointSchedulerMachine = CheckpointSchedulerMachine.TestCase
 TestSchedulerMachine.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestCheckpointSchedulerMachine.settings = TestSchedulerMachine.settings
