@@ -40,6 +40,15 @@ class KvCost:
         kept = row_capacity(tokens, self.granule, self.coarse)
         return self.fixed + self.per_token * kept + sum(each * min(kept, most) for most, each in self.windows)
 
+    @property
+    def window(self) -> int:
+        """The tokens that the widest window holds; 0 where there is none."""
+        return max((most for most, _ in self.windows), default=0)
+
+    def of_checkpoint(self, tokens: int) -> int:
+        """Bytes of what stands for so many tokens together: the states, and the windows' contents."""
+        return self.fixed + sum(each * min(tokens, most) for most, each in self.windows)
+
     def tokens_within(self, budget: int, most: int) -> int:
         """The most tokens, up to `most`, whose caches fit a budget of bytes; 0 when not even one does."""
         low, high = 0, most

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 
 from scheduler.logit_changes import LogitChanges
-from scheduler.prefix_cache import BLOCK_TOKENS, Block
+from scheduler.prefix_cache import NOTHING, Hit
 from scheduler.sampling import SamplingParams
 
 
@@ -79,7 +79,8 @@ class Sequence:
         in_flight: Tokens that it is owed by plans which were given out and not committed yet. They are drawn in order, and the
             plan for the second one feeds the first, which nobody but the runner knows by then.
         arrived, admitted, first_token: Stamps of the scheduler's clock, seconds.
-        reused: Blocks of the prefix cache that its row begins with, until the step that reads them is over.
+        reused: What its row begins with of the prefix cache, until the step that reads it is over.
+        checkpoints: Ends of blocks in its context after each of which a checkpoint is taken.
         num_cached: How many of the prompt's tokens were in the prefix cache when it was first admitted.
         preemptions: How often it had to give its row back and wait again. `arrived` stays as it was.
         changes: What the request's parameters change in the logits of its next token, if anything.
@@ -94,7 +95,8 @@ class Sequence:
     finish_reason: FinishReason | None = None
     admitted: float = 0.0
     first_token: float = 0.0
-    reused: tuple[Block, ...] = ()
+    reused: Hit = NOTHING
+    checkpoints: tuple[int, ...] = ()
     num_cached: int = 0
     preemptions: int = 0
     context: tuple[int, ...] = field(init=False)
@@ -142,11 +144,16 @@ class Sequence:
             return self.context[: self.num_computed]
         return (*self.request.prompt, *self.output[:-1])
 
-    def admit(self, now: float, reused: tuple[Block, ...]) -> None:
-        """Give it a row, for the first time or again, that begins with some blocks' KV."""
+    @property
+    def next_stop(self) -> int:
+        """Where the next chunk of its context has to end at the latest."""
+        return next((place for place in self.checkpoints if place > self.num_computed), len(self.context))
+
+    def admit(self, now: float, reused: Hit) -> None:
+        """Give it a row, for the first time or again, that begins with some KV of the prefix cache."""
         self.state = SequenceState.PREFILLING
         self.reused = reused
-        self.num_computed = len(reused) * BLOCK_TOKENS
+        self.num_computed = reused.tokens
         if not self.preemptions:
             self.admitted = now
             self.num_cached = self.num_computed

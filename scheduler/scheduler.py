@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from time import monotonic
 
+from scheduler.checkpoints import checkpoints
 from scheduler.kv_cost import KvCost
 from scheduler.pace import StepPacer
 from scheduler.policy import Policy
-from scheduler.prefix_cache import BLOCK_TOKENS, Kept, PrefixCache
+from scheduler.prefix_cache import BLOCK_TOKENS, NOTHING, Keep, PrefixCache
 from scheduler.request import FinishReason, Request, Sequence, SequenceState
 from scheduler.siblings import Siblings
 from scheduler.step import Chunk, StepPlan, StepResult, TokenEvent
@@ -29,6 +30,7 @@ class SchedulerConfig:
         kv_budget: Bytes that all KV may take together, that of running sequences and that kept for others to come; None
             for no bound.
         reuse_kv: Whether the runner can keep the KV of a sequence for others that begin alike.
+        checkpoints: Whether they can begin at checkpoints only, as windows and states stand for all tokens before.
     """
 
     max_num_seqs: int = 8
@@ -37,6 +39,7 @@ class SchedulerConfig:
     kv_cost: KvCost = field(default_factory=KvCost)
     kv_budget: int | None = None
     reuse_kv: bool = False
+    checkpoints: bool = False
 
     def __post_init__(self) -> None:
         for name in ("max_num_seqs", "max_step_tokens"):
@@ -92,9 +95,10 @@ class Scheduler:
         self._sequences: dict[str, Sequence] = {}
         self._active: list[Sequence] = []
         self._dropped: list[str] = []
-        self._keep: list[tuple[str, tuple[Kept, ...]]] = []
-        block_bytes = config.kv_cost.per_token * BLOCK_TOKENS
-        self._prefixes = PrefixCache(block_bytes, self._unused_bytes()) if config.reuse_kv else None
+        self._keep: list[tuple[str, Keep]] = []
+        cost = config.kv_cost
+        of_checkpoint = cost.of_checkpoint if config.checkpoints else None
+        self._prefixes = PrefixCache(cost.per_token, self._unused_bytes(), of_checkpoint) if config.reuse_kv else None
         self._planned: deque[_Planned] = deque()
 
     def add(self, *requests: Request) -> None:
@@ -114,6 +118,7 @@ class Scheduler:
         sequence = self._sequences.get(request_id)
         if sequence is None:
             return False
+        self._take_as_fed()
         self._finish(sequence, FinishReason.ABORT)
         self._fit_prefixes()
         return True
@@ -203,7 +208,7 @@ class Scheduler:
         assert set(held) == set(self._sequences), "a sequence is lost"
         assert len(self._active) <= self.config.max_num_seqs
         self._siblings.check_integrity()
-        if self._prefixes is not None and not any(s.reused for s in self._active):
+        if self._prefixes is not None and not any(s.reused.blocks for s in self._active):
             self._prefixes.check_integrity()
 
     def _take_as_fed(self) -> None:
@@ -217,8 +222,10 @@ class Scheduler:
             if sequence.state is SequenceState.PREFILLING:  # else it was aborted meanwhile
                 self._let_go(sequence)
                 sequence.num_computed = chunk.stop
-                if chunk.is_last:
+                if chunk.stop in sequence.checkpoints:
                     self._remember(sequence)
+                if chunk.is_last and not self.config.checkpoints:
+                    self._remember(sequence, whole=True)
             for sampled in chunk.sampled:
                 if sampled.state is SequenceState.PREFILLING:
                     sampled.state = SequenceState.RUNNING
@@ -254,18 +261,20 @@ class Scheduler:
             self._prefixes.budget = self._unused_bytes()
             self._prefixes.make_room(0)
 
-    def _remember(self, sequence: Sequence) -> None:
-        """Let the KV of a row be kept, for others that begin alike."""
+    def _remember(self, sequence: Sequence, *, whole: bool = False) -> None:
+        """Let the KV of a row be kept as it is now, for others that begin alike: up to its last token, or in whole blocks."""
         if self._prefixes is not None:
-            kept = self._prefixes.insert(sequence.computed)
-            if kept:
+            tokens = sequence.computed
+            self._prefixes.budget = self._unused_bytes()  # a row that ended no longer counts, but for what is kept of it
+            kept = self._prefixes.insert(tokens[: len(tokens) // BLOCK_TOKENS * BLOCK_TOKENS] if whole else tokens)
+            if kept is not None:
                 self._keep.append((sequence.request_id, kept))
 
     def _let_go(self, sequence: Sequence) -> None:
-        """The blocks that a row began with have been read, or won't be."""
+        """What a row began with has been read, or won't be."""
         if self._prefixes is not None:
             self._prefixes.unlock(sequence.reused)
-        sequence.reused = ()
+        sequence.reused = NOTHING
 
     def _kv_bytes(self, sequence: Sequence) -> int:
         return self.config.kv_cost.of(sequence.num_tokens)
@@ -317,7 +326,9 @@ class Scheduler:
             siblings = self._siblings.of(sequence)
             rows += 1 + len(siblings)
             used += self._room(siblings)
-            sequence.admit(now, self._prefixes.lock(sequence.context) if self._prefixes is not None else ())
+            sequence.admit(now, self._prefixes.lock(sequence.context) if self._prefixes is not None else NOTHING)
+            if self.config.checkpoints:
+                sequence.checkpoints = checkpoints(len(sequence.context), sequence.reused, self.config.kv_cost.window)
             if not sequence.preemptions:
                 self._policy.charge(sequence, sequence.num_prompt - sequence.num_cached, 0)
             self._active.append(sequence)
@@ -327,7 +338,7 @@ class Scheduler:
             if budget <= 0:
                 return
             if sequence.state is SequenceState.PREFILLING:
-                stop = min(len(sequence.context), sequence.num_computed + budget)
+                stop = min(sequence.next_stop, sequence.num_computed + budget)
                 budget -= stop - sequence.num_computed
                 forks = self._fork(sequence) if stop == len(sequence.context) else ()
                 yield Chunk(sequence, sequence.num_computed, stop, forks)

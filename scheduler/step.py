@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from scheduler.prefix_cache import BLOCK_TOKENS, Kept
+from scheduler.prefix_cache import Keep
 from scheduler.request import FinishReason, Sequence, Timing
 
 
@@ -26,8 +26,8 @@ class Chunk:
 
     @property
     def is_first(self) -> bool:
-        """Whether the row begins with this chunk, after the blocks of `sequence.reused`."""
-        return self.start == len(self.sequence.reused) * BLOCK_TOKENS
+        """Whether the row begins with this chunk, after what it has of `sequence.reused`."""
+        return self.start == self.sequence.reused.tokens
 
     @property
     def is_last(self) -> bool:
@@ -47,14 +47,15 @@ class StepPlan:
     The runner works in the order of the fields.
 
     Attributes:
-        keep: Of sequences that have a row, by id: the blocks that their KV is to be kept as.
-        forget: Ids of blocks whose KV is not wanted any more; some may be among `keep`.
+        keep: Of sequences that have a row, by id: what is to be kept of it.
+        forget: Ids of blocks and checkpoints that are not wanted any more, each block before the one it went on from; some may be
+            among `keep`.
         dropped: Ids of sequences that ended since the last plan; the runner forgets their rows. Some may have none yet.
         decode: Sequences that get their next token, in the batch's order.
         prefill: Chunks of contexts, in order of admission.
     """
 
-    keep: tuple[tuple[str, tuple[Kept, ...]], ...] = ()
+    keep: tuple[tuple[str, Keep], ...] = ()
     forget: tuple[int, ...] = ()
     dropped: tuple[str, ...] = ()
     decode: tuple[Sequence, ...] = ()

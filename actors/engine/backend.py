@@ -22,6 +22,7 @@ class Backend:
         kv_cost: What a sequence's KV takes.
         kv_budget: Bytes that this machine can spare for all of it.
         reuse_kv: Whether the KV of one request can serve others that begin alike.
+        checkpoints: Whether it can do so at checkpoints only.
         max_decode_stall: Seconds that a step may take here while answers are being generated, unless told otherwise.
         device: `cpu`, `metal` or `cuda`, and what multiplies matrices there where that is a choice.
         warnings: What its user should know, a sentence each.
@@ -37,6 +38,7 @@ class Backend:
     kv_cost: KvCost = field(default_factory=KvCost)
     kv_budget: int | None = None
     reuse_kv: bool = False
+    checkpoints: bool = False
     max_decode_stall: float = 0.1
 
 

@@ -219,6 +219,7 @@ class Engine:
             kv_cost=backend.kv_cost,
             kv_budget=budget,
             reuse_kv=backend.reuse_kv,
+            checkpoints=backend.checkpoints,
         )
         return backend, config
 

@@ -23,11 +23,12 @@ from mlx_lm.utils import dequantize_model, load_model, load_tokenizer
 from actors.contracts import ModelInfo
 from actors.engine.backend import Backend
 from scheduler.mlx import cpu
-from scheduler.mlx.cache import can_reuse, kv_cost
+from scheduler.mlx.cache import kv_cost
 from scheduler.mlx.device import device_kind, total_memory
 from scheduler.mlx.head import LastPosition, look_at_last_position
 from scheduler.mlx.packed import can_pack
 from scheduler.mlx.packed_runner import PackedRunner
+from scheduler.mlx.reuse import can_reuse, is_plain, leaves
 from scheduler.mlx.runner import MlxRunner
 from scheduler.mlx.slab import COARSE, GRANULE
 from scheduler.step import Runner
@@ -57,6 +58,7 @@ def load_backend(model: ModelInfo) -> Backend:
         runner=runner,
         kv_cost=replace(cost, granule=GRANULE, coarse=COARSE) if isinstance(runner, PackedRunner) else cost,
         reuse_kv=_reusable(network),
+        checkpoints=not is_plain(make_prompt_cache(network)),
         kv_budget=_spare_bytes(total_memory(), weights),
         max_decode_stall=_CPU_STALL if device == "cpu" else _GPU_STALL,
         tokenizer=tokenizer,
@@ -70,7 +72,7 @@ def load_backend(model: ModelInfo) -> Backend:
 
 def _runner(network: Any, head: LastPosition | None, vocabulary: int) -> Runner:
     """One forward for all of a step where the model allows it."""
-    if head is not None and can_reuse(make_prompt_cache(network)) and can_pack(network, vocabulary):
+    if head is not None and is_plain(make_prompt_cache(network)) and can_pack(network, vocabulary):
         return PackedRunner(network, head)
     return MlxRunner(network)
 
@@ -79,7 +81,7 @@ def _reusable(network: Any) -> bool:
     caches = make_prompt_cache(network)
     if can_reuse(caches):
         return True
-    kinds = ", ".join(sorted({type(cache).__name__ for cache in caches}))
+    kinds = ", ".join(sorted({type(cache).__name__ for cache in leaves(caches) if not can_reuse([cache])}))
     _log.warning("prompts that begin alike are computed each time: this model's caches (%s) can't be shared", kinds)
     return False
 

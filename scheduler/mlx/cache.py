@@ -1,14 +1,15 @@
 """The KV rows of the sequences being decoded, on mlx-lm's own cache objects."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from typing import Any, Protocol
 
 import mlx.core as mx
-from mlx_lm.models.cache import CacheList, KVCache, RotatingKVCache, make_prompt_cache
+from mlx_lm.models.cache import KVCache, RotatingKVCache, make_prompt_cache
 
 from scheduler.kv_cost import KvCost
+from scheduler.mlx.reuse import leaves
 
 
 class Rows(Protocol):
@@ -22,11 +23,8 @@ class Rows(Protocol):
         """Forget rows; ids that have none are ignored."""
         ...
 
-    def read(self, request_id: str) -> Callable[[int, int], list[mx.array]]:
-        """A function of positions (start, stop) that copies a row's KV there.
-
-        It gives keys and values of each layer in turn, (1, heads, stop - start, size), not evaluated. For rows of plain KV.
-        """
+    def find(self, request_id: str) -> tuple[Sequence[Any], int]:
+        """The caches that hold a sequence's row, and which of their rows it is."""
         ...
 
     def groups(self) -> Iterator[tuple[Sequence[str], list[Any]]]:
@@ -36,29 +34,12 @@ class Rows(Protocol):
 
 def can_merge(caches: Iterable[Any]) -> bool:
     """Whether mlx-lm can batch these caches; quantized, chunked and concatenating ones it can't."""
-    return all(can_merge(cache.caches) if isinstance(cache, CacheList) else hasattr(cache, "merge") for cache in caches)
-
-
-def can_reuse(caches: Iterable[Any]) -> bool:
-    """Whether a part of these caches stands for a part of the tokens: in plain KV it does, in windows and states it doesn't."""
-    return all(type(cache) is KVCache for cache in caches)
-
-
-def from_blocks(blocks: Sequence[Sequence[mx.array]]) -> list[KVCache]:
-    """Caches that begin with some blocks' KV, each block as `Rows.read` gave it."""
-    caches = []
-    for layer in range(0, len(blocks[0]), 2):
-        cache = KVCache()
-        cache.keys = mx.concatenate([block[layer] for block in blocks], axis=2)
-        cache.values = mx.concatenate([block[layer + 1] for block in blocks], axis=2)
-        cache.offset = cache.keys.shape[2]
-        caches.append(cache)
-    return caches
+    return all(hasattr(cache, "merge") for cache in leaves(caches))
 
 
 def arrays(caches: Iterable[Any]) -> list[Any]:
     """Every array that the caches hold, to be evaluated with the step: an unevaluated graph would pin its inputs."""
-    return [cache.state for cache in caches if not cache.empty()]
+    return [cache.state for cache in leaves(caches) if not cache.empty()]
 
 
 class MergedRows:
@@ -90,16 +71,8 @@ class MergedRows:
         for cache in self._caches:
             cache.filter(index)
 
-    def read(self, request_id: str) -> Callable[[int, int], list[mx.array]]:
-        row = self._ids.index(request_id)
-        padding = self._caches[0].left_padding[row].item()
-
-        def copy(start: int, stop: int) -> list[mx.array]:
-            span = slice(padding + start, padding + stop)
-            parts = ((cache.keys, cache.values) for cache in self._caches)
-            return [mx.contiguous(part[row : row + 1, :, span]) for both in parts for part in both]
-
-        return copy
+    def find(self, request_id: str) -> tuple[Sequence[Any], int]:
+        return self._caches, self._ids.index(request_id)
 
     def groups(self) -> Iterator[tuple[Sequence[str], list[Any]]]:
         if self._ids:
@@ -122,14 +95,8 @@ class SeparateRows:
         for request_id in request_ids:
             self._rows.pop(request_id, None)
 
-    def read(self, request_id: str) -> Callable[[int, int], list[mx.array]]:
-        caches = self._rows[request_id]
-
-        def copy(start: int, stop: int) -> list[mx.array]:
-            parts = ((cache.keys, cache.values) for cache in caches)
-            return [mx.contiguous(part[:, :, start:stop]) for both in parts for part in both]
-
-        return copy
+    def find(self, request_id: str) -> tuple[Sequence[Any], int]:
+        return self._rows[request_id], 0
 
     def groups(self) -> Iterator[tuple[Sequence[str], list[Any]]]:
         for request_id, caches in self._rows.items():
@@ -142,7 +109,7 @@ def kv_cost(model: Any) -> KvCost:
     model(mx.array([[0]]), cache=caches)
     fixed = per_token = 0
     windows: Counter[int] = Counter()
-    for cache in _flat(caches):
+    for cache in leaves(caches):
         if isinstance(cache, RotatingKVCache):
             windows[cache.max_size] += cache.nbytes // cache.keys.shape[2]
         elif hasattr(cache, "offset") and not cache.empty():
@@ -150,11 +117,3 @@ def kv_cost(model: Any) -> KvCost:
         else:
             fixed += cache.nbytes
     return KvCost(fixed, per_token, tuple(sorted(windows.items())), granule=KVCache.step)
-
-
-def _flat(caches: Iterable[Any]) -> Iterator[Any]:
-    for cache in caches:
-        if isinstance(cache, CacheList):
-            yield from _flat(cache.caches)
-        else:
-            yield cache

@@ -9,7 +9,7 @@ import mlx.core as mx
 
 from scheduler.mlx.blocks import KeptBlocks
 from scheduler.mlx.head import LastPosition
-from scheduler.mlx.packed import PackedStep, forward, place
+from scheduler.mlx.packed import PackedStep, attend_by_cache, forward, place
 from scheduler.mlx.parts import Span
 from scheduler.mlx.sampler import Draw, Sampled, sample
 from scheduler.mlx.slab import Row, Slabs
@@ -32,6 +32,7 @@ class PackedRunner:
     looks_ahead = True
 
     def __init__(self, model: Any, head: LastPosition) -> None:
+        attend_by_cache()
         self._model = model
         self._head = head
         self._slabs = Slabs(len(model.layers))
@@ -43,17 +44,20 @@ class PackedRunner:
     def run(self, plan: StepPlan) -> Computing:
         """Compute a plan; see `scheduler.step.Runner`."""
         began = monotonic()
-        self._kept.update(plan, lambda request_id: self._rows[request_id].copy)
+        kept = self._kept.update(plan, lambda request_id: self._rows[request_id].copy)
         for request_id in plan.dropped:
             row = self._rows.pop(request_id, None)
             if row is not None:
                 self._slabs.free(row)
         if plan.is_empty:
+            mx.eval(kept)
             return StepResult({})
         self._steps += 1
         if self._steps % _CLEAR_EVERY == 0:
             mx.clear_cache()
         logits, owners = self._forward(plan)
+        # What is kept is read before anything is written, and waited for: a write to an array that has still to be read copies it.
+        mx.eval(kept)
         handed_out = monotonic()
         if not owners:
             mx.async_eval(logits, self._slabs.arrays())  # type: ignore[no-untyped-call]
@@ -96,9 +100,7 @@ class PackedRunner:
 
     def _begin(self, sequence: Sequence) -> Row:
         """A row with room for a sequence's context, that begins with what is kept of it."""
-        blocks = self._kept.beginning(sequence)
-        begin = [mx.concatenate(list(parts), axis=2) for parts in zip(*blocks, strict=True)]
-        return self._slabs.take(len(sequence.context), begin)
+        return self._slabs.take(len(sequence.context), self._kept.beginning(sequence))
 
 
 @dataclass(frozen=True, slots=True)

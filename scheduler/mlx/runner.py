@@ -1,5 +1,7 @@
 """Computes a step's plan with an mlx-lm model: one batched decode forward, the prompts' chunks, one sampling call."""
 
+from collections.abc import Sequence as Ordered
+from functools import partial
 from time import monotonic
 from typing import Any, Protocol
 
@@ -7,7 +9,8 @@ import mlx.core as mx
 from mlx_lm.models.cache import make_prompt_cache
 
 from scheduler.mlx.blocks import CopyKV, KeptBlocks
-from scheduler.mlx.cache import MergedRows, Rows, SeparateRows, arrays, can_merge, from_blocks
+from scheduler.mlx.cache import MergedRows, Rows, SeparateRows, arrays, can_merge
+from scheduler.mlx.reuse import State, copy_kv, copy_state, restore
 from scheduler.mlx.sampler import Draw, Sampled, sample
 from scheduler.request import Sequence
 from scheduler.step import Chunk, StepPlan, StepResult
@@ -43,7 +46,7 @@ class MlxRunner:
     def run(self, plan: StepPlan) -> StepResult:
         """Compute a plan; see `scheduler.step.Runner`."""
         began = monotonic()
-        self._kept.update(plan, self._reader)
+        mx.eval(self._kept.update(plan, self._kv_of, self._state_of))
         self._drop(plan.dropped)
         if plan.is_empty:
             return StepResult({})
@@ -74,21 +77,24 @@ class MlxRunner:
         mx.eval(sampled.arrays())
         return sampled.result([owner.request_id for owner in owners], computed - began, monotonic() - computed)
 
-    def _reader(self, request_id: str) -> CopyKV:
-        """See `Rows.read`; a row whose prompt was still going in is among the prompts."""
+    def _kv_of(self, request_id: str) -> CopyKV:
+        return partial(copy_kv, *self._find(request_id))
+
+    def _state_of(self, request_id: str) -> State:
+        return copy_state(*self._find(request_id))
+
+    def _find(self, request_id: str) -> tuple[Ordered[Any], int]:
+        """See `Rows.find`; a row whose prompt was still going in is among the prompts."""
         caches = self._prompts.get(request_id)
-        if caches is None:
-            return self._rows.read(request_id)
-        alone = SeparateRows()
-        alone.add([request_id], caches)
-        return alone.read(request_id)
+        return self._rows.find(request_id) if caches is None else (caches, 0)
 
     def _feed(self, chunk: Chunk) -> mx.array:
         """Feed a chunk to the model: the logits of its last position, (1, vocabulary), not evaluated."""
         sequence = chunk.sequence
         if chunk.is_first:
-            blocks = self._kept.beginning(sequence)
-            self._prompts[sequence.request_id] = from_blocks(blocks) if blocks else make_prompt_cache(self._model)
+            caches = self._prompts[sequence.request_id] = make_prompt_cache(self._model)
+            if sequence.reused.tokens:
+                restore(caches, self._kept.beginning(sequence), self._kept.state(sequence), sequence.reused.tokens)
         inputs = mx.array([sequence.context[chunk.start : chunk.stop]])
         return self._model(inputs, cache=self._prompts[sequence.request_id])[:, -1, :]
 

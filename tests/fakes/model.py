@@ -7,7 +7,6 @@ from pathlib import Path
 
 from actors.contracts import ModelInfo
 from actors.engine.backend import Backend
-from scheduler.prefix_cache import BLOCK_TOKENS
 from scheduler.sampling import SamplingParams
 from scheduler.step import StepPlan, StepResult, TokenLogprobs
 
@@ -27,6 +26,8 @@ class EchoRunner:
         self._fed: dict[str, int] = {}
         self._kv: dict[str, list[int]] = {}  # the tokens that each row's KV stands for
         self.blocks: dict[int, tuple[int, ...]] = {}  # the same of each block that is kept, with those before it
+        self._sizes: dict[int, int] = {}
+        self.checkpoints: dict[int, tuple[int, ...]] = {}  # all tokens that the row stood for when each was taken
 
     def _next(self, prompt: Sequence[int], position: int) -> int:
         return prompt[position] if position < len(prompt) else END
@@ -36,15 +37,24 @@ class EchoRunner:
         """The sequences that hold a row."""
         return set(self._fed)
 
+    @property
+    def kept_tokens(self) -> int:
+        """For how many tokens KV is kept."""
+        return sum(self._sizes[block_id] for block_id in self.blocks)
+
     def run(self, plan: StepPlan) -> StepResult:
         self.plans.append(plan)
         for request_id, kept in plan.keep:
-            for each in kept:
+            if kept.checkpoint is not None:
+                assert kept.checkpoint not in self.checkpoints
+                self.checkpoints[kept.checkpoint] = tuple(self._kv[request_id])
+            for each in kept.blocks:
                 assert each.block_id not in self.blocks
-                assert each.start + BLOCK_TOKENS <= len(self._kv[request_id])
-                self.blocks[each.block_id] = tuple(self._kv[request_id][: each.start + BLOCK_TOKENS])
-        for block_id in plan.forget:
-            del self.blocks[block_id]
+                assert each.start < each.stop <= len(self._kv[request_id])
+                self.blocks[each.block_id] = tuple(self._kv[request_id][: each.stop])
+                self._sizes[each.block_id] = each.stop - each.start
+        for number in plan.forget:
+            del (self.blocks if number in self.blocks else self.checkpoints)[number]
         for request_id in plan.dropped:
             self._kv.pop(request_id, None)
             self._fed.pop(request_id, None)  # it may have been admitted and never fed
@@ -64,7 +74,10 @@ class EchoRunner:
         for chunk in plan.prefill:
             sequence = chunk.sequence
             if chunk.is_first:
-                kv = self.blocks[sequence.reused[-1].block_id] if sequence.reused else ()
+                reused = sequence.reused
+                kv = self.blocks[reused.blocks[-1].block_id][: reused.tokens] if reused.blocks else ()
+                if reused.checkpoint is not None:
+                    assert self.checkpoints[reused.checkpoint.checkpoint_id] == kv, "the state after other tokens"
                 assert kv == sequence.context[: chunk.start], "the KV of another prompt"
                 self._kv[sequence.request_id] = list(kv)
                 self._fed[sequence.request_id] = chunk.start

@@ -108,12 +108,17 @@ def test_choices_share_the_batch_with_others_that_come_and_go(make, kind):
     assert not core.has_work
 
 
+def first_events(core):
+    """Those of the first step that has any: a runner that looks ahead is a step behind."""
+    return next(events for events in iter(lambda: core.step().events, None) if events)
+
+
 @pytest.mark.parametrize(("make", "kind"), RUNNERS)
 def test_choices_have_penalties_and_logprobs_of_their_own(make, kind):
     sampling = SamplingParams(temperature=0.9, seed=3, repetition_penalty=2.0, frequency_penalty=1.5, logprobs=1)
     core = EngineCore(make(kind)[1], SchedulerConfig())
     core.add(*(choice(index, sampling) for index in range(3)))
-    events = core.step().events
+    events = first_events(core)
     assert [event.logprobs.token for event in events] == [event.token for event in events]
     assert len({event.logprobs.top for event in events}) == 1  # the same logits
     said = {event.request_id: [event.token] for event in events}
@@ -133,7 +138,7 @@ def test_kept_kv_of_a_fork_is_its_own():
         fresh = EngineCore(packed("llama")[1], SchedulerConfig())
         fresh.add(Request(turn, prompt, 10, sampling=SamplingParams(temperature=0.0)))
         assert got == answers(fresh)[turn]
-    assert core.stats.prefix_hits == 2 * 64
+    assert core.stats.prefix_hits == sum(len(PROMPT) + len(said[fork]) - 1 for fork in "12")
 
 
 def cache_of(kind):

@@ -76,19 +76,6 @@ def test_what_is_said_survives_preemption_and_long_rows(packed):
     assert core.stats.preemptions > 0
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_kept_kv_gives_the_same_answers(packed, kind):
-    plain, runner = packed(kind)
-    core = EngineCore(runner, SchedulerConfig(max_step_tokens=50, kv_cost=KvCost(per_token=1), reuse_kv=True))
-    shared = [(11 * i * i + i) % VOCABULARY for i in range(80)]
-    for name in ("first", "again"):
-        for n in range(4):
-            core.add(Request(f"{name} {n}", (*shared, *PROMPTS[n]), 40, sampling=SamplingParams(temperature=0.0)))
-        expected = {f"{name} {n}": reference(plain, [*shared, *PROMPTS[n]], 40) for n in range(4)}
-        assert answers(core) == expected
-    assert core.stats.prefix_hits >= 4 * 64
-
-
 def test_models_that_dont_ask_their_caches_are_told_apart():
     cpu.tune()
     assert {kind: can_pack(tiny_model(kind), VOCABULARY) for kind in ("llama", "moe", "sliding", "hybrid")} == {

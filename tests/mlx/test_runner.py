@@ -6,7 +6,7 @@ from mlx_lm.models.cache import ConcatenateKVCache, make_prompt_cache
 
 from scheduler.core import EngineCore
 from scheduler.kv_cost import KvCost
-from scheduler.mlx.cache import can_reuse, kv_cost
+from scheduler.mlx.cache import kv_cost
 from scheduler.mlx.runner import MlxRunner
 from scheduler.request import Request
 from scheduler.sampling import SamplingParams
@@ -122,37 +122,6 @@ def test_the_cost_of_a_cache_is_what_it_takes(kind):
         mx.eval([c.state for c in cache])
         taken = sum(c.nbytes for c in cache)
         assert taken <= cost.of(tokens) <= 2 * taken + 600_000 * (tokens < 256)
-
-
-@pytest.mark.parametrize("kind", [kind for kind in CONFIGS if can_reuse(make_prompt_cache(tiny_model(kind)))])
-def test_kept_kv_gives_the_same_answers(kind):
-    model = tiny_model(kind)
-    config = SchedulerConfig(max_step_tokens=50, kv_cost=kv_cost(model), reuse_kv=True)
-    core = EngineCore(MlxRunner(model), config)
-    shared = [(11 * i * i + i) % VOCABULARY for i in range(80)]
-    prompts = [[*shared, *PROMPTS[n]] for n in range(4)]
-    for name in ("first", "again"):
-        for n, prompt in enumerate(prompts):
-            core.add(Request(f"{name} {n}", tuple(prompt), 40, sampling=GREEDY))
-        said, cached = {}, {}
-        while core.has_work:
-            for event in core.step().events:
-                said.setdefault(event.request_id, []).append(event.token)
-                cached[event.request_id] = event.cached_tokens
-        assert said == {f"{name} {n}": reference(model, prompt, 40) for n, prompt in enumerate(prompts)}
-    assert min(cached.values()) >= 64
-    # The next turn, with the answer of this one in it.
-    turn = [*prompts[1], *said["again 1"], 5, 6]
-    core.add(Request("turn", tuple(turn), 10, sampling=GREEDY))
-    events = []
-    while core.has_work:
-        events += core.step().events
-    assert [event.token for event in events] == reference(model, turn, 10)
-    assert events[0].cached_tokens == (len(turn) - 3) // 32 * 32
-
-
-def test_windows_and_states_are_not_reused():
-    assert {kind for kind in CONFIGS if can_reuse(make_prompt_cache(tiny_model(kind)))} == {"llama", "moe"}
 
 
 def test_no_row_is_left_behind():

@@ -52,6 +52,37 @@ CONFIGS = {
         "moe_intermediate_size": 16,
         "norm_topk_prob": True,
     },
+    "parallel": _COMMON
+    | {
+        "model_type": "falcon_h1",
+        "num_hidden_layers": 2,
+        "mamba_d_ssm": 32,
+        "mamba_n_heads": 4,
+        "mamba_d_head": 8,
+        "mamba_d_state": 8,
+    },
+    "listed": _COMMON
+    | {
+        "model_type": "baichuan_m1",
+        "sliding_window": 8,
+        "sliding_window_layers": [1, 3],
+        "conv_window": 2,
+        "tie_word_embeddings": False,
+    },
+    "latent": _COMMON
+    | {
+        "model_type": "deepseek_v32",
+        "num_hidden_layers": 2,
+        "num_key_value_heads": 4,
+        "index_head_dim": 8,
+        "index_n_heads": 2,
+        "kv_lora_rank": 16,
+        "q_lora_rank": 16,
+        "qk_rope_head_dim": 8,
+        "v_head_dim": 8,
+        "qk_nope_head_dim": 8,
+        "n_routed_experts": None,
+    },
 }
 
 

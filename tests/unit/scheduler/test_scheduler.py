@@ -1,5 +1,7 @@
 """The scheduler decides as its docstrings say, and its books balance after anything."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -258,9 +260,9 @@ def test_a_prompt_that_begins_like_another_is_fed_from_where_they_differ():
     core.add(request("b", [*system, 4, 5]))
     events = run_all(core)
     assert [event.token for event in events] == [*system, 4, 5][:100]
-    assert {event.cached_tokens for event in events} == {96}  # three blocks of 32
-    assert next(plan for plan in runner.plans[::-1] if plan.prefill).prompt_tokens == 6
-    assert (core.stats.prefix_queries, core.stats.prefix_hits) == (103 + 102, 96)
+    assert {event.cached_tokens for event in events} == {100}  # three blocks of 32, and four tokens of the fourth
+    assert next(plan for plan in runner.plans[::-1] if plan.prefill).prompt_tokens == 2
+    assert (core.stats.prefix_queries, core.stats.prefix_hits) == (103 + 102, 100)
 
 
 def test_the_next_turn_of_a_conversation_reuses_the_answer_too():
@@ -269,7 +271,7 @@ def test_the_next_turn_of_a_conversation_reuses_the_answer_too():
     answer = [event.token for event in run_all(core)]
     core.add(request("b", [*range(50), *answer, 7], max_tokens=1))
     (event,) = run_all(core)
-    assert event.cached_tokens == 96  # of 101: the whole blocks of prompt and answer
+    assert event.cached_tokens == 50 + 50  # the last token, which ended the answer, was never fed
 
 
 def test_what_was_computed_for_an_aborted_request_is_kept_too():
@@ -279,7 +281,7 @@ def test_what_was_computed_for_an_aborted_request_is_kept_too():
     said = [event.token for _ in range(40) for event in core.step().events]
     core.abort("a")
     core.add(request("b", [*range(50), *said, 7], max_tokens=1))
-    assert run_all(core)[0].cached_tokens == 64  # of 90 - 1: two whole blocks
+    assert run_all(core)[0].cached_tokens == 50 + 39
 
 
 def test_running_sequences_take_the_room_of_what_is_kept():
@@ -287,23 +289,88 @@ def test_running_sequences_take_the_room_of_what_is_kept():
     for name in range(3):
         core.add(request(str(name), [name] * 90, max_tokens=10))
         run_all(core)
-    assert core.stats.prefix_bytes == len(runner.blocks) * 32 == 192  # as much as fitted beside the third
+    assert 210 <= core.stats.prefix_bytes == runner.kept_tokens <= 300  # as much as fitted, and of one prompt not all
     core.add(request("large", [9] * 200, max_tokens=2))
     core.step()
-    assert core.stats.kv_bytes + len(runner.blocks) * 32 <= 300
+    assert core.stats.kv_bytes + runner.kept_tokens <= 300
     assert core.stats.prefix_evictions >= 3
+
+
+def test_a_prompt_said_again_leaves_one_token_to_feed():
+    core = EngineCore(runner := EchoRunner(), SchedulerConfig(kv_cost=KvCost(per_token=1), reuse_kv=True))
+    for name in "ab":
+        core.add(request(name, range(50), max_tokens=1))
+        (event,) = run_all(core)
+    assert event.cached_tokens == 49
+    assert next(plan for plan in runner.plans[::-1] if plan.prefill).prompt_tokens == 1
+
+
+def test_whoever_yields_finds_again_what_of_its_kv_there_is_room_for():
+    config = SchedulerConfig(kv_cost=KvCost(per_token=1), kv_budget=250, reuse_kv=True)
+    core = EngineCore(runner := EchoRunner(), config, FirstComeFirstServed())
+    core.add(request("a", [1] * 90))
+    core.add(request("b", [2] * 90))
+    while not core.stats.preemptions:
+        core.step()
+    core.abort("a")
+    run_all(core)
+    assert fed(runner, "b") == [(0, 90), (96, 126)]  # beside the 126 tokens of `a`, three of its four blocks fitted
+
+
+def checkpoint_core(**config):
+    cost = KvCost(fixed=5, per_token=1, windows=((8, 1),))
+    runner = EchoRunner()
+    return EngineCore(runner, SchedulerConfig(kv_cost=cost, reuse_kv=True, checkpoints=True, **config)), runner
+
+
+def fed(runner, name):
+    return [(chunk.start, chunk.stop) for plan in runner.plans for chunk in plan.prefill if chunk.sequence.request_id == name]
+
+
+def test_chunks_end_where_checkpoints_are_taken_and_the_next_turn_goes_on_from_the_last_token():
+    core, runner = checkpoint_core(max_step_tokens=300)
+    core.add(request("a", range(110), max_tokens=20))
+    answer = [event.token for event in run_all(core)]
+    assert fed(runner, "a")[-1] == (96, 110)
+    core.add(request("b", [*range(110), *answer, 7], max_tokens=1))
+    assert run_all(core)[0].cached_tokens == 110 + 19
+    core.add(request("c", [*range(110), 5, 6], max_tokens=1))  # another answer to the same
+    assert run_all(core)[0].cached_tokens == 96
+    assert core.stats.prefix_bytes == runner.kept_tokens + 13 * len(runner.checkpoints)
+
+
+def test_the_second_prompt_to_part_at_a_place_leaves_a_checkpoint_there_for_the_third():
+    core, runner = checkpoint_core()
+    system, cached = [9] * 70, []
+    for name in range(1, 4):
+        core.add(request(str(name), [*system, *[name] * 200], max_tokens=1))
+        cached.append(run_all(core)[0].cached_tokens)
+    assert cached == [0, 0, 64]
+    assert {64, 256} < {stop for _, stop in fed(runner, "2")}
+    assert fed(runner, "3")[0][0] == 64
+
+
+@pytest.mark.parametrize("steps", range(1, 6))
+def test_whoever_is_given_up_in_the_middle_of_its_prompt_leaves_a_checkpoint_where_it_stood(steps):
+    core, _ = checkpoint_core(max_step_tokens=21)
+    core.add(request("a", range(200)))
+    for _ in range(steps):
+        core.step()
+    core.abort("a")
+    core.add(request("b", range(200), max_tokens=1))
+    assert run_all(core)[0].cached_tokens == 21 * steps
 
 
 class SchedulerMachine(RuleBasedStateMachine):
     """Random arrivals, aborts and steps: nothing is lost, doubled or changed, and all ends when it may."""
 
     looks_ahead = False
+    config = SchedulerConfig(kv_cost=KvCost(per_token=1), kv_budget=300)
 
     def __init__(self):
         super().__init__()
         self.runner = EchoRunner(looks_ahead=self.looks_ahead)
-        config = SchedulerConfig(max_num_seqs=3, max_step_tokens=40, kv_cost=KvCost(per_token=1), kv_budget=300, reuse_kv=True)
-        self.core = EngineCore(self.runner, config)
+        self.core = EngineCore(self.runner, replace(self.config, max_num_seqs=3, max_step_tokens=40, reuse_kv=True))
         self.wanted = {}
         self.got = {}
         self.count = 0
@@ -369,10 +436,10 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.core.check_integrity()
         scheduler = self.core._scheduler
         assert scheduler.num_waiting + scheduler.num_running == len(self.wanted.keys() & set(self.core.request_ids()))
-        kept = len(self.runner.blocks) * BLOCK_TOKENS
         # The next step makes room for each running sequence's next token.
         assert self.core.stats.kv_bytes <= 300 + (1 + self.looks_ahead) * self.core.stats.running
-        assert kept <= 300
+        taken = (self.config.kv_cost.of_checkpoint(len(tokens)) for tokens in self.runner.checkpoints.values())
+        assert self.runner.kept_tokens + sum(taken) <= 300
 
     def teardown(self):
         for _ in range(400 * (1 + self.count)):
@@ -383,8 +450,16 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert self.runner.rows == set()
 
 
+class CheckpointSchedulerMachine(SchedulerMachine):
+    """The same for a model with windows and states."""
+
+    config = SchedulerConfig(kv_cost=KvCost(fixed=5, per_token=1, windows=((8, 1),)), kv_budget=300, checkpoints=True)
+
+
 TestSchedulerMachine = SchedulerMachine.TestCase
+TestCheckpointSchedulerMachine = CheckpointSchedulerMachine.TestCase
 TestSchedulerMachine.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestCheckpointSchedulerMachine.settings = TestSchedulerMachine.settings
 
 
 class AheadMachine(SchedulerMachine):
