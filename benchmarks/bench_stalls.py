@@ -29,13 +29,13 @@ from benchmarks.workloads import Writer, model_counter
 PARTS = ("http", "core", "join")
 SETTLE = 4  # tokens of each answer until all are taken to be running evenly
 BEFORE = 32  # tokens of each that are undisturbed then
-WARM_UP = 512  # tokens of the long prompt that comes first and doesn't count
 _RUNNING_PROMPT, _RUNNING_ANSWER = 64, 1024  # tokens of the answers that run; they are broken off
 _LONG_ANSWER = 4  # tokens after the long prompt, so that its row has joined the batch when the measurement ends
 _PATIENCE = 300  # seconds
 ROWS = 4  # that a short request joins
 _OWN = 32  # tokens that are each row's own, behind a beginning that is computed once
 _JOIN_PROMPT, _JOIN_ANSWER = 32, 8
+_JOIN_BEFORE = 16  # undisturbed steps before each
 _AFTER = 4  # steps after it has left
 _ROOM = 256  # tokens of the context that are left for answers
 
@@ -153,7 +153,7 @@ def join(core: Core, context: int, joins: int) -> list[Join]:
     results = []
     for _ in range(joins):
         settled = time.monotonic()
-        core.step(BEFORE)
+        core.step(_JOIN_BEFORE)
         sent = time.monotonic()
         step = statistics.median(gaps_within([[at for at in row if at > settled] for row in arrivals], settled, sent))
         request = core.add(core.prompt(_JOIN_PROMPT), _JOIN_ANSWER)
@@ -170,14 +170,14 @@ def medians(measured: Sequence[Stall] | Sequence[Join]) -> dict[str, float]:
     return {key: round(statistics.median(getattr(one, key) for one in measured), 4) for key in asdict(measured[0])}
 
 
-def over_http(options: argparse.Namespace, folder: Path, warm_up: int) -> list[dict[str, Any]]:
+def over_http(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     """Every server in turn."""
     peers = [OURS, *options.compare]
     measured: dict[str, list[Stall]] = {peer: [] for peer in peers}
     for round_number, peer in in_turn(peers, options.rounds):
         writer = Writer(model_counter(folder), Random(f"stalls {round_number}"))
         with PEERS[peer](folder, options.streams + 1) as target:
-            asyncio.run(http_stall(target, options.streams, warm_up, writer))
+            asyncio.run(http_stall(target, options.streams, options.warm_up, writer))
             measured[peer].append(asyncio.run(http_stall(target, options.streams, options.prompt_tokens, writer)))
     return [{"way": "http", "server": peer} | medians(stalls) for peer, stalls in measured.items()]
 
@@ -197,12 +197,11 @@ def main() -> int:
         join={"rows": ROWS, "prompt": _JOIN_PROMPT, "answer": _JOIN_ANSWER},
         weights="as is" if options.as_is else "float32",
     )
-    warm_up = min(WARM_UP, options.prompt_tokens)
-    document["prefill"] = over_http(options, folder, warm_up) if "http" in options.parts else []
+    document["prefill"] = over_http(options, folder) if "http" in options.parts else []
     if {"core", "join"} & set(options.parts):
         core = load_core(folder, max(options.streams, ROWS) + 1)
         document["device"] = core.device
-        core_stall(core, options.streams, warm_up)
+        core_stall(core, options.streams, options.warm_up)
     if "core" in options.parts:
         stalls = [core_stall(core, options.streams, options.prompt_tokens) for _ in range(options.rounds)]
         document["prefill"].append({"way": "core", "server": OURS} | medians(stalls))
@@ -242,15 +241,19 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--parts", type=lambda value: value.split(","), default=PARTS, help=f"of {', '.join(PARTS)}; default all")
     parser.add_argument("--rounds", type=int, help="default 3, or 1 when short")
     parser.add_argument("--streams", type=int, default=8, help="running answers; default 8")
-    parser.add_argument("--prompt-tokens", type=int, help="of the long prompt; default 4096, or 1024 when short")
-    parser.add_argument("--context", type=int, help=f"of the joined; default 8192, less {_ROOM} for answers; or 1024 when short")
-    parser.add_argument("--joins", type=int, help="short requests that come; default 5, or 2 when short")
+    parser.add_argument("--prompt-tokens", type=int, help="of the long prompt; default 4096, or 768 when short")
+    parser.add_argument(
+        "--warm-up", type=int, help="tokens of a long prompt that comes first and doesn't count; default an eighth"
+    )
+    parser.add_argument("--context", type=int, help=f"of the joined; default 8192, less {_ROOM} for answers; or 512 when short")
+    parser.add_argument("--joins", type=int, help="short requests that come; default 4, or 2 when short")
     parser.add_argument("--save", action="store_true", help="keep the result")
     options = parser.parse_args()
     options.rounds = options.rounds or (1 if options.short else 3)
-    options.joins = options.joins or (2 if options.short else 5)
-    options.prompt_tokens = options.prompt_tokens or (1024 if options.short else 4096)
-    options.context = options.context or (1024 if options.short else None)
+    options.joins = options.joins or (2 if options.short else 4)
+    options.prompt_tokens = options.prompt_tokens or (768 if options.short else 4096)
+    options.warm_up = options.warm_up or max(1, options.prompt_tokens // 8)
+    options.context = options.context or (512 if options.short else None)
     unknown = set(options.parts) - set(PARTS)
     if unknown:
         parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
