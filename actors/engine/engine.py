@@ -11,6 +11,7 @@ from time import monotonic
 from actors.contracts import Delta, EngineInfo, EngineSpec, Job, TokenLogprob, Usage
 from actors.engine.backend import Backend, LoadBackend
 from actors.engine.outbox import Outbox
+from actors.engine.relay import StepRelay
 from actors.engine.step_thread import Abort, Add, StepCallbacks, StepThread, Stop
 from actors.engine.text import AnswerText, check_parameters, encode_prompt, prompt_field
 from actors.engine.token_text import TokenTexts
@@ -49,13 +50,12 @@ class _Answer:
     def usage(self) -> Usage:
         """What all of it took, once every choice has ended."""
         assert self.first is not None
-        timing = self.first.timing
         return Usage(
             self.prompt_tokens,
             self.completion_tokens,
-            timing.queue,
-            timing.prefill,
-            timing.decode,
+            self.first.timing.queue,
+            self.first.timing.prefill,
+            self.first.decode,
             self.first.cached_tokens,
         )
 
@@ -191,15 +191,12 @@ class Engine:
         def load_failed(error: Exception) -> None:
             loop.call_soon_threadsafe(self._on_load_failed, error)
 
-        def stepped(events: tuple[TokenEvent, ...], stats: SchedulerStats) -> None:
-            loop.call_soon_threadsafe(self._on_step, events, stats)
-
         def broke(error: Exception) -> None:
             loop.call_soon_threadsafe(self._on_broke, error)
 
         self._thread = StepThread(
             load=self._load_on_thread,
-            callbacks=StepCallbacks(loaded, load_failed, stepped, broke),
+            callbacks=StepCallbacks(loaded, load_failed, StepRelay(loop, self._on_steps).put, broke),
         )
         self._thread.start()
 
@@ -260,11 +257,11 @@ class Engine:
         self._loaded.set_exception(ModelLoadError(self.spec.model.model_id, f"{type(error).__name__}: {error}"))
         self._loaded.exception()  # it is the waiters' to report; there may be none left
 
-    def _on_step(self, events: tuple[TokenEvent, ...], stats: SchedulerStats) -> None:
+    def _on_steps(self, events: Sequence[TokenEvent], stats: SchedulerStats) -> None:
         self._stats = stats
         for event in events:
             choice = self._choices.get(event.request_id)
-            if choice is not None:  # else it was aborted while the step was computed
+            if choice is not None:  # else it was aborted meanwhile
                 self._put(choice.answer, self._delta(choice, event))
         for outbox in self._outboxes.values():
             outbox.send(stats)
