@@ -345,7 +345,10 @@ class EngineClient(Protocol):
         ...
 
     async def abort(self, request_ids: Sequence[str]) -> None:
-        """End requests; their rows are out of the batch at the next step. Unknown ids are ignored."""
+        """End requests; their rows are out of the batch at the next step. Unknown ids are ignored.
+
+        One whose `submit` has been called and not answered yet never runs; that call raises `InvalidJobError`.
+        """
         ...
 
     def stream(self, consumer: str) -> AsyncIterator[bytes]:

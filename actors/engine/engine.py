@@ -82,6 +82,7 @@ class Engine:
         self.spec = spec
         self._load_backend = load_backend
         self._on_broken = on_broken
+        self._arriving: dict[str, Job] = {}  # by their ids: not answers yet
         self._answers: dict[str, _Answer] = {}  # by their jobs' ids
         self._choices: dict[str, _Choice] = {}  # by the ids of the scheduler's requests
         self._outboxes: dict[str, Outbox] = {}
@@ -111,12 +112,14 @@ class Engine:
 
     async def submit(self, consumer: str, job: Job) -> int:
         """Queue a job; see `actors.contracts.EngineClient`."""
-        backend = await self._backend()
-        self._check_room()
-        check_parameters(backend.vocabulary, job)
-        prompt = await asyncio.get_running_loop().run_in_executor(
-            self._encoder, encode_prompt, backend.tokenizer, backend.vocabulary, job
-        )
+        self._arriving[job.request_id] = job
+        try:
+            backend, prompt = await self._encoded(job)
+            if self._arriving.get(job.request_id) is not job:
+                raise InvalidJobError(f"request {job.request_id!r} was aborted")
+        finally:
+            if self._arriving.get(job.request_id) is job:
+                del self._arriving[job.request_id]
         if len(prompt) >= backend.context_length:
             raise ContextLengthError(len(prompt), backend.context_length, prompt_field(job))
         if self._broken is not None:
@@ -139,6 +142,7 @@ class Engine:
     async def abort(self, request_ids: Sequence[str]) -> None:
         """End requests; unknown ids are ignored."""
         for request_id in request_ids:
+            self._arriving.pop(request_id, None)
             answer = self._answers.get(request_id)
             if answer is not None:
                 self._cut_off(answer)
@@ -168,6 +172,14 @@ class Engine:
         for outbox in self._outboxes.values():
             outbox.close()
         self._encoder.shutdown(wait=False, cancel_futures=True)
+
+    async def _encoded(self, job: Job) -> tuple[Backend, tuple[int, ...]]:
+        """The model, loaded, and a job's prompt in its tokens. Raises `InvalidJobError` or `QueueFullError`."""
+        backend = await self._backend()
+        self._check_room()
+        check_parameters(backend.vocabulary, job)
+        loop = asyncio.get_running_loop()
+        return backend, await loop.run_in_executor(self._encoder, encode_prompt, backend.tokenizer, backend.vocabulary, job)
 
     async def _backend(self) -> Backend:
         if self._loaded is None:
