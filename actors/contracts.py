@@ -1,7 +1,7 @@
 """The values that cross processes, and the protocols of those who send and receive them."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -150,14 +150,18 @@ class StepItem:
 
     def encode(self) -> bytes:
         """The item as it travels: JSON, positional, empty fields left out at the end."""
-        rows = [_row(delta) for delta in self.deltas]
-        return orjson.dumps([rows, asdict(self.stats)])
+        return orjson.dumps([[_row(delta) for delta in self.deltas], self.stats])
 
     @classmethod
     def decode(cls, data: bytes) -> "StepItem":
         """The item that `encode` made these bytes of."""
         rows, stats = orjson.loads(data)
-        return cls(tuple(_delta(*row) for row in rows), SchedulerStats(**stats))
+        # Nearly all are plain text, which needs no unpacking.
+        deltas = tuple([Delta(*row) if len(row) == _PLAIN else _delta(*row) for row in rows])
+        return cls(deltas, SchedulerStats(**stats))
+
+
+_PLAIN = 3  # values of a row that is of the first choice, has no logprobs and doesn't end anything
 
 
 def _row(delta: Delta) -> list[Any]:
@@ -165,7 +169,7 @@ def _row(delta: Delta) -> list[Any]:
     if delta.index or delta.finish_reason or delta.logprobs:
         row.append(delta.index)
     if delta.finish_reason or delta.logprobs:
-        row += [delta.finish_reason, asdict(delta.usage) if delta.usage else None, delta.error]
+        row += [delta.finish_reason, delta.usage, delta.error]
     if delta.logprobs:
         row.append([[_likely_row(each) for each in (entry.token, *entry.top)] for entry in delta.logprobs])
     return row
@@ -341,7 +345,10 @@ class EngineClient(Protocol):
         ...
 
     async def abort(self, request_ids: Sequence[str]) -> None:
-        """End requests; their rows are out of the batch at the next step. Unknown ids are ignored."""
+        """End requests; their rows are out of the batch at the next step. Unknown ids are ignored.
+
+        One whose `submit` has been called and not answered yet never runs; that call raises `InvalidJobError`.
+        """
         ...
 
     def stream(self, consumer: str) -> AsyncIterator[bytes]:

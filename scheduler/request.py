@@ -60,11 +60,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Where a sequence spent its seconds: waiting, feeding its prompt, generating after its first token."""
+    """Where a sequence spent its seconds before its first token: waiting, and feeding its prompt."""
 
     queue: float
     prefill: float
-    decode: float
 
 
 @dataclass(slots=True, eq=False)
@@ -84,6 +83,7 @@ class Sequence:
         num_cached: How many of the prompt's tokens were in the prefix cache when it was first admitted.
         preemptions: How often it had to give its row back and wait again. `arrived` stays as it was.
         changes: What the request's parameters change in the logits of its next token, if anything.
+        timing: There once it has a token.
     """
 
     request: Request
@@ -101,6 +101,7 @@ class Sequence:
     preemptions: int = 0
     context: tuple[int, ...] = field(init=False)
     changes: LogitChanges | None = field(init=False)
+    timing: Timing = field(init=False)
 
     def __post_init__(self) -> None:
         asked = self.request
@@ -178,6 +179,7 @@ class Sequence:
         self.in_flight -= 1
         if not self.output:
             self.first_token = now
+            self.timing = Timing(self.admitted - self.arrived, now - self.admitted)
         self.output.append(token)
         if self.changes is not None:
             self.changes.append(token)
@@ -185,7 +187,3 @@ class Sequence:
             self.finish_reason = FinishReason.STOP
         elif len(self.output) >= self.request.max_tokens:
             self.finish_reason = FinishReason.LENGTH
-
-    def timing(self, now: float) -> Timing:
-        """Where the sequence's seconds went, if its last token came at `now`."""
-        return Timing(self.admitted - self.arrived, self.first_token - self.admitted, now - self.first_token)

@@ -372,7 +372,8 @@ class Scheduler:
             self._policy.charge(sequence, 0, 1)
             reason = sequence.finish_reason
             logprobs = result.logprobs.get(request_id)
-            yield TokenEvent(request_id, token, sequence.timing(now), reason, logprobs, sequence.num_cached)
+            decode = now - sequence.first_token
+            yield TokenEvent(request_id, token, sequence.timing, decode, reason, logprobs, sequence.num_cached)
             if reason is not None:
                 self._finish(sequence, reason)
 

@@ -112,7 +112,8 @@ class TokenEvent:
     """One new token of one sequence.
 
     Attributes:
-        timing: Where the sequence's seconds went up to this token.
+        timing: Where the sequence's seconds went up to its first token.
+        decode: Seconds from its first token to this one.
         finish_reason: Set with the sequence's last token.
         logprobs: Where the request asked for them.
         cached_tokens: How many of the prompt's tokens did not have to be computed.
@@ -121,6 +122,7 @@ class TokenEvent:
     request_id: str
     token: int
     timing: Timing
+    decode: float
     finish_reason: FinishReason | None = None
     logprobs: TokenLogprobs | None = None
     cached_tokens: int = 0

@@ -11,6 +11,7 @@ from time import monotonic
 from actors.contracts import Delta, EngineInfo, EngineSpec, Job, TokenLogprob, Usage
 from actors.engine.backend import Backend, LoadBackend
 from actors.engine.outbox import Outbox
+from actors.engine.relay import StepRelay
 from actors.engine.step_thread import Abort, Add, StepCallbacks, StepThread, Stop
 from actors.engine.text import AnswerText, check_parameters, encode_prompt, prompt_field
 from actors.engine.token_text import TokenTexts
@@ -49,13 +50,12 @@ class _Answer:
     def usage(self) -> Usage:
         """What all of it took, once every choice has ended."""
         assert self.first is not None
-        timing = self.first.timing
         return Usage(
             self.prompt_tokens,
             self.completion_tokens,
-            timing.queue,
-            timing.prefill,
-            timing.decode,
+            self.first.timing.queue,
+            self.first.timing.prefill,
+            self.first.decode,
             self.first.cached_tokens,
         )
 
@@ -82,6 +82,7 @@ class Engine:
         self.spec = spec
         self._load_backend = load_backend
         self._on_broken = on_broken
+        self._arriving: dict[str, Job] = {}  # by their ids: not answers yet
         self._answers: dict[str, _Answer] = {}  # by their jobs' ids
         self._choices: dict[str, _Choice] = {}  # by the ids of the scheduler's requests
         self._outboxes: dict[str, Outbox] = {}
@@ -111,12 +112,14 @@ class Engine:
 
     async def submit(self, consumer: str, job: Job) -> int:
         """Queue a job; see `actors.contracts.EngineClient`."""
-        backend = await self._backend()
-        self._check_room()
-        check_parameters(backend.vocabulary, job)
-        prompt = await asyncio.get_running_loop().run_in_executor(
-            self._encoder, encode_prompt, backend.tokenizer, backend.vocabulary, job
-        )
+        self._arriving[job.request_id] = job
+        try:
+            backend, prompt = await self._encoded(job)
+            if self._arriving.get(job.request_id) is not job:
+                raise InvalidJobError(f"request {job.request_id!r} was aborted")
+        finally:
+            if self._arriving.get(job.request_id) is job:
+                del self._arriving[job.request_id]
         if len(prompt) >= backend.context_length:
             raise ContextLengthError(len(prompt), backend.context_length, prompt_field(job))
         if self._broken is not None:
@@ -139,6 +142,7 @@ class Engine:
     async def abort(self, request_ids: Sequence[str]) -> None:
         """End requests; unknown ids are ignored."""
         for request_id in request_ids:
+            self._arriving.pop(request_id, None)
             answer = self._answers.get(request_id)
             if answer is not None:
                 self._cut_off(answer)
@@ -169,6 +173,14 @@ class Engine:
             outbox.close()
         self._encoder.shutdown(wait=False, cancel_futures=True)
 
+    async def _encoded(self, job: Job) -> tuple[Backend, tuple[int, ...]]:
+        """The model, loaded, and a job's prompt in its tokens. Raises `InvalidJobError` or `QueueFullError`."""
+        backend = await self._backend()
+        self._check_room()
+        check_parameters(backend.vocabulary, job)
+        loop = asyncio.get_running_loop()
+        return backend, await loop.run_in_executor(self._encoder, encode_prompt, backend.tokenizer, backend.vocabulary, job)
+
     async def _backend(self) -> Backend:
         if self._loaded is None:
             self._start_loading()
@@ -191,15 +203,12 @@ class Engine:
         def load_failed(error: Exception) -> None:
             loop.call_soon_threadsafe(self._on_load_failed, error)
 
-        def stepped(events: tuple[TokenEvent, ...], stats: SchedulerStats) -> None:
-            loop.call_soon_threadsafe(self._on_step, events, stats)
-
         def broke(error: Exception) -> None:
             loop.call_soon_threadsafe(self._on_broke, error)
 
         self._thread = StepThread(
             load=self._load_on_thread,
-            callbacks=StepCallbacks(loaded, load_failed, stepped, broke),
+            callbacks=StepCallbacks(loaded, load_failed, StepRelay(loop, self._on_steps).put, broke),
         )
         self._thread.start()
 
@@ -261,11 +270,11 @@ class Engine:
         self._loaded.set_exception(ModelLoadError(self.spec.model.model_id, f"{type(error).__name__}: {error}"))
         self._loaded.exception()  # it is the waiters' to report; there may be none left
 
-    def _on_step(self, events: tuple[TokenEvent, ...], stats: SchedulerStats) -> None:
+    def _on_steps(self, events: Sequence[TokenEvent], stats: SchedulerStats) -> None:
         self._stats = stats
         for event in events:
             choice = self._choices.get(event.request_id)
-            if choice is not None:  # else it was aborted while the step was computed
+            if choice is not None:  # else it was aborted meanwhile
                 self._put(choice.answer, self._delta(choice, event))
         for outbox in self._outboxes.values():
             outbox.send(stats)

@@ -26,6 +26,7 @@ class Metrics:
         self.generation_tokens = self._counter(spec.GENERATION_TOKENS)
         self.time_to_first_token = self._histogram(spec.TIME_TO_FIRST_TOKEN)
         self.e2e_latency = self._histogram(spec.E2E_LATENCY)
+        self.event_loop_tasks = self._gauge(spec.EVENT_LOOP_TASKS)
         self._gauge(spec.BUILD_INFO).labels(__version__).set(1)
         self._registry.register(EngineCollector(engine_stats))
         ProcessCollector(registry=self._registry)

@@ -87,6 +87,30 @@ REQUESTS_RUNNING = MetricSpec(
 REQUESTS_WAITING = MetricSpec(
     "omlx_num_requests_waiting", Kind.GAUGE, "Requests in the engine's queue after its latest step.", ("model_name",)
 )
+KV_BYTES = MetricSpec(
+    "omlx_kv_cache_bytes", Kind.GAUGE, "Bytes of the KV of the requests in the engine's batch.", ("model_name",)
+)
+KV_BUDGET = MetricSpec(
+    "omlx_kv_cache_budget_bytes",
+    Kind.GAUGE,
+    "Bytes that an engine's KV may take, the batch's and what is kept together; 0 where there is no bound.",
+    ("model_name",),
+)
+PREEMPTIONS = MetricSpec(
+    "omlx_num_preemptions_total", Kind.COUNTER, "Requests that had to give their KV back and wait again.", ("model_name",)
+)
+PREFIX_BYTES = MetricSpec(
+    "omlx_prefix_cache_bytes", Kind.GAUGE, "Bytes of the KV that is kept for requests to come.", ("model_name",)
+)
+PREFIX_QUERIES = MetricSpec(
+    "omlx_prefix_cache_queries_total", Kind.COUNTER, "Tokens of prompts that were looked up among the kept KV.", ("model_name",)
+)
+PREFIX_HITS = MetricSpec("omlx_prefix_cache_hits_total", Kind.COUNTER, "Those of them that were found.", ("model_name",))
+EVENT_LOOP_TASKS = MetricSpec(
+    "omlx_event_loop_tasks",
+    Kind.GAUGE,
+    "Tasks of the server's event loop, the scrape's own included; a few while nothing is asked.",
+)
 BUILD_INFO = MetricSpec("omlx_build_info", Kind.GAUGE, "1, with the server's version.", ("version",))
 
 METRICS = (
@@ -100,5 +124,12 @@ METRICS = (
     E2E_LATENCY,
     REQUESTS_RUNNING,
     REQUESTS_WAITING,
+    KV_BYTES,
+    KV_BUDGET,
+    PREEMPTIONS,
+    PREFIX_BYTES,
+    PREFIX_QUERIES,
+    PREFIX_HITS,
+    EVENT_LOOP_TASKS,
     BUILD_INFO,
 )

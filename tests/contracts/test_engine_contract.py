@@ -220,6 +220,21 @@ def test_an_aborted_request_says_nothing_more_and_makes_room(run):
     run(test)
 
 
+def test_a_request_that_is_aborted_while_it_is_taken_in_never_runs(run):
+    async def test(world):
+        async with engine(world, "endless", batch=1) as client, reading(client) as deltas:
+            leaving = asyncio.create_task(client.submit("ingress", job("la", "left")))
+            await asyncio.sleep(0)  # it has been sent
+            await client.abort(["left"])
+            with pytest.raises(InvalidJobError, match="aborted"):
+                await leaving
+            await client.submit("ingress", job("lo", "kept", max_tokens=2))
+            texts, _ = await collect(deltas, 1)
+            assert texts == {"kept": "lo"}
+
+    run(test)
+
+
 def test_closing_a_stream_aborts_what_its_consumer_asked_for(run):
     async def test(world):
         async with engine(world, "endless", batch=1) as client, reading(client, "stays") as deltas:

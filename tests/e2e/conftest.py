@@ -1,4 +1,4 @@
-"""`omlx serve` as a process of its own, with the real demo model."""
+"""The real demo model, most often behind `omlx serve` as a process of its own."""
 
 from pathlib import Path
 

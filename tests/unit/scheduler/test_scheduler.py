@@ -238,7 +238,7 @@ def test_timing_is_split_at_admission_and_at_the_first_token():
     scheduler.add(request("a", max_tokens=2))
     advance(scheduler)
     (last,) = scheduler.commit(tokens_of(scheduler.schedule()), 0.01)
-    assert (last.timing.queue, last.timing.prefill, last.timing.decode) == (2.0, 3.0, 4.0)
+    assert (last.timing.queue, last.timing.prefill, last.decode) == (2.0, 3.0, 4.0)
 
 
 @pytest.mark.parametrize("bad", [{"prompt": ()}, {"max_tokens": 0}])
