@@ -80,26 +80,49 @@ def test_several_prompts_go_in_at_once():
 
 
 def test_prompts_take_what_is_left_of_the_time_that_streams_may_wait():
-    # 100 tokens take 0.1 s, decoding 0.05 s, and 0.25 s are allowed: 200 tokens.
+    # A prompt token takes 1 ms and decoding 50 ms, which may become 125: 75 tokens.
     scheduler = scheduler_of(max_decode_stall=0.25)
     scheduler.add(request("a", prompt=range(10)))
     advance(scheduler, seconds=0.01)
     advance(scheduler, seconds=0.05)
     scheduler.add(request("long", prompt=range(5000)))
-    assert 195 <= advance(scheduler, seconds=0.25).prompt_tokens <= 205
+    assert 70 <= advance(scheduler, seconds=0.25).prompt_tokens <= 80
 
 
-def test_the_budget_follows_the_machine():
-    pacer = StepPacer(max_stall=0.2, largest=4096)
-    first = pacer.budget(decoding=True)
-    for _ in range(20):
-        pacer.observe(0.1, prompt_tokens=0, decoding=True)
-        pacer.observe(0.1 + first * 0.01, prompt_tokens=first, decoding=True)
-    assert pacer.budget(decoding=True) == pytest.approx(16, abs=1)  # the least, 10 would be left
-    for _ in range(20):
-        pacer.observe(0.1 + 100 * 0.001, prompt_tokens=100, decoding=True)
-    assert pacer.budget(decoding=True) == pytest.approx(100, abs=3)
-    assert pacer.budget(decoding=False) == pytest.approx(500, abs=15)
+def paced(decode, fixed, each, max_stall=0.2):
+    """A pacer that has seen a machine of some speed: seconds to decode, to have prompts at all, and for each of their tokens."""
+    pacer = StepPacer(max_stall, largest=4096)
+    for _ in range(40):
+        pacer.observe(decode, prompt_tokens=0, decoding=True)
+        tokens = pacer.budget(decoding=True)
+        for fed in (tokens, tokens // 2 + 1):  # the last chunk of a prompt is a shorter one
+            pacer.observe(decode + fixed + fed * each, prompt_tokens=fed, decoding=True)
+    return pacer
+
+
+@pytest.mark.parametrize(
+    ("machine", "tokens"),
+    [
+        ((0.04, 0.0, 0.001), 60),  # two and a half times 40 ms
+        ((0.1, 0.0, 0.001), 100),  # two and a half times would be more than is allowed
+        ((0.002, 0.0, 0.001), 23),  # an eighth of what is allowed
+        ((0.3, 0.0, 0.001), 16),  # nothing is left
+        ((0.006, 0.004, 0.00001), 1500),  # the same, less what chunks cost by themselves
+        ((0.006, 0.04, 0.0001), 400),  # chunks cost much by themselves: not a small one for that
+    ],
+)
+def test_the_budget_follows_the_machine(machine, tokens):
+    assert paced(*machine).budget(decoding=True) == pytest.approx(tokens, rel=0.05)
+
+
+def test_a_step_that_took_long_for_once_is_forgotten_soon():
+    pacer = paced(0.04, 0.0, 0.001)
+    pacer.observe(9.0, prompt_tokens=60, decoding=True)
+    for _ in range(10):
+        fed = pacer.budget(decoding=True)
+        pacer.observe(0.04 + fed * 0.001, prompt_tokens=fed, decoding=True)
+    assert pacer.budget(decoding=True) == pytest.approx(60, rel=0.2)
+    assert pacer.budget(decoding=False) == pytest.approx(500, rel=0.2)
 
 
 def kv_scheduler(budget, **config):
