@@ -111,6 +111,7 @@ def measure(
     for round_number, peer in in_turn(peers, rounds):
         with PEERS[peer](model_folder, plan.batch) as target:
             for load, summary in asyncio.run(drive(target, plan, count_tokens, round_number)).items():
+                print(f"{peer}, {load.name}: {asdict(summary)}", file=sys.stderr)
                 yield peer, load, summary, has_blas(target.server.pid)
 
 

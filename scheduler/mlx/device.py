@@ -16,4 +16,5 @@ def total_memory() -> int:
     """Bytes of the memory that models live in: the GPU's own, or the system's where it is the CPU's or shared."""
     if device_kind() == "cpu":
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return int(mx.device_info()["memory_size"])
+    info = mx.device_info()
+    return int(info["memory_size"] if "memory_size" in info else info["total_memory"])  # Metal's name, and CUDA's
