@@ -37,6 +37,7 @@ bench: $(VENV)/.test-$(EXTRAS)
 	$(BIN)/python -m benchmarks.bench_batching $(ARGS)
 	$(BIN)/python -m benchmarks.bench_prefix_cache --short $(ARGS)
 	$(BIN)/python -m benchmarks.bench_stalls --short $(ARGS)
+	$(BIN)/python -m benchmarks.soak --seconds 20 $(ARGS)
 	$(BIN)/python -m benchmarks.bench_serving --rounds 1 --clients 1,8 --compare mlx-lm $(ARGS)
 
 setup: $(VENV)/.serve-$(EXTRAS)
