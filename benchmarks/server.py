@@ -14,7 +14,8 @@ from pathlib import Path
 
 import httpx
 
-OMLX = (sys.executable, "-m", "omlx.cli")  # works without an installation too, with the repository on PYTHONPATH
+# Without an installation too, if the repository is on PYTHONPATH; `-P` keeps the current folder off it, as the installed command does.
+OMLX = (sys.executable, "-P", "-m", "omlx.cli")
 _START_SECONDS = 300
 _END_SECONDS = 10
 
