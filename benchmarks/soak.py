@@ -23,7 +23,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -401,9 +401,9 @@ class Soak:
             held = reading.running + reading.waiting
             if held != BATCH + QUEUE or any(visit.done() for visit in visits):
                 self.tally.wrong.append(f"of {BATCH + QUEUE} places, {held} could be taken")
-            one_more = await pay(self._port, wishes.long_stream())
+            one_more = await pay(self._port, replace(wishes.long_stream(), seconds=5.0))
             if one_more.status != 429:
-                self.tally.wrong.append(f"one more than there are places got {one_more.status}")
+                self.tally.wrong.append("one more than there are places was not turned away")
 
 
 def left_behind(before: Reading, after: Reading) -> list[str]:

@@ -22,17 +22,19 @@ class Answer:
         prompt_tokens: How many tokens its prompt has.
     """
 
-    def __init__(self, connection: "EngineConnection", request_id: str, prompt_tokens: int) -> None:
+    def __init__(
+        self, connection: "EngineConnection", request_id: str, prompt_tokens: int, queue: "asyncio.Queue[_Item]"
+    ) -> None:
         self.request_id = request_id
         self.model_id = connection.model_id
         self.prompt_tokens = prompt_tokens
         self._connection = connection
+        self._queue: asyncio.Queue[_Item] | None = queue
 
     async def __aiter__(self) -> AsyncIterator[Delta]:
         """The deltas of every choice, up to and with the request's last. Raises `EngineError` when the engine stops."""
-        queue = self._connection.queue(self.request_id)
-        while queue is not None:
-            item = await queue.get()
+        while self._queue is not None:
+            item = await self._queue.get()
             if isinstance(item, EngineError):
                 raise item
             if item.finish_reason == "timeout":
@@ -45,6 +47,7 @@ class Answer:
 
     async def close(self) -> None:
         """Abort the request unless it has ended. May be called again, and while being cancelled."""
+        self._queue = None
         self._connection.leave(self.request_id)
 
 
@@ -64,7 +67,7 @@ class EngineConnection:
         self._client = client
         self._consumer = consumer
         self._ended = ended
-        self._queues: dict[str, asyncio.Queue[_Item]] = {}
+        self._queues: dict[str, asyncio.Queue[_Item]] = {}  # of requests whose last delta has not come
         self._end: EngineError | None = None
         self._open = asyncio.Event()
         self._pump = asyncio.create_task(self._receive())
@@ -75,7 +78,7 @@ class EngineConnection:
         await self._open.wait()
         if self._end is not None:
             raise self._end
-        self._queues[job.request_id] = asyncio.Queue()
+        queue = self._queues[job.request_id] = asyncio.Queue()
         try:
             prompt_tokens = await self._client.submit(self._consumer, job)
         except asyncio.CancelledError:
@@ -84,11 +87,7 @@ class EngineConnection:
         except Exception:
             self._queues.pop(job.request_id, None)
             raise
-        return Answer(self, job.request_id, prompt_tokens)
-
-    def queue(self, request_id: str) -> "asyncio.Queue[_Item] | None":
-        """Where a request's deltas arrive; None once it has been left."""
-        return self._queues.get(request_id)
+        return Answer(self, job.request_id, prompt_tokens, queue)
 
     def leave(self, request_id: str) -> None:
         """Forget a request, and abort it in the engine unless it has ended."""
@@ -126,6 +125,8 @@ class EngineConnection:
             if queue is None:
                 continue  # its client left
             queue.put_nowait(delta)
+            if delta.is_last:
+                del self._queues[delta.request_id]
 
     async def _abort(self, request_id: str) -> None:
         try:

@@ -1,28 +1,80 @@
-"""An answer has all that its request's choices say, and ends with the last of them."""
+"""An answer has all that its request's choices say, and ends with the last of them; only what goes on is aborted."""
 
 import asyncio
 
+import pytest
+
 from actors.contracts import EngineOptions, EngineSpec, Job, TextPrompt
+from actors.errors import RequestTimeoutError
 from omlx.connection import EngineConnection
 from tests.fakes.host import LocalHost
 from tests.fakes.model import model_info
 
 
-def test_an_answer_goes_on_until_its_last_choice_has_ended():
+def with_connection(use, model_id="echo"):
+    """Run `use` with a connection to an engine in this process, and the ids that are aborted there."""
+
     async def test():
         host = LocalHost()
-        client = await host.start(EngineSpec("echo-1", model_info("echo"), EngineOptions(max_concurrent_requests=1)))
-        connection = EngineConnection("echo", client, "ingress", lambda _connection: None)
+        client = await host.start(EngineSpec(f"{model_id}-1", model_info(model_id), EngineOptions(max_concurrent_requests=1)))
+        aborted = []
+        abort = client.abort
+
+        async def watched(request_ids):
+            aborted.extend(request_ids)
+            await abort(request_ids)
+
+        client.abort = watched
+        connection = EngineConnection(model_id, client, "ingress", lambda _connection: None)
         try:
-            answer = await connection.submit(Job("a", TextPrompt("abc"), n=3))
-            deltas = [delta async for delta in answer]
-            await answer.close()
+            return await use(connection, aborted)
         finally:
             await connection.close()
             await host.stop()
+
+    return asyncio.run(asyncio.wait_for(test(), 30))
+
+
+def test_an_answer_goes_on_until_its_last_choice_has_ended():
+    async def use(connection, _aborted):
+        answer = await connection.submit(Job("a", TextPrompt("abc"), n=3))
+        deltas = [delta async for delta in answer]
+        await answer.close()
         return deltas
 
-    deltas = asyncio.run(asyncio.wait_for(test(), 30))
+    deltas = with_connection(use)
     texts = {index: "".join(delta.text for delta in deltas if delta.index == index) for index in range(3)}
     assert texts == {0: "abc", 1: "abc", 2: "abc"}
     assert [delta.is_last for delta in deltas] == [False] * 11 + [True]
+
+
+def test_what_has_ended_is_not_aborted_and_what_is_left_is():
+    async def use(connection, aborted):
+        ended = await connection.submit(Job("ended", TextPrompt("la"), max_tokens=3))
+        assert [delta async for delta in ended][-1].is_last
+        await ended.close()
+        timed_out = await connection.submit(Job("timed out", TextPrompt("la"), timeout=0.05))
+        with pytest.raises(RequestTimeoutError):
+            async for _ in timed_out:
+                pass
+        await timed_out.close()
+        left = await connection.submit(Job("left", TextPrompt("la")))
+        async for _ in left:
+            break
+        await left.close()
+        await left.close()
+        assert [delta async for delta in left] == []
+        await asyncio.gather(*connection._aborts)
+        return aborted
+
+    assert with_connection(use, "endless") == ["left"]
+
+
+def test_an_answer_that_ended_before_it_was_looked_at_is_whole():
+    async def use(connection, _aborted):
+        early = await connection.submit(Job("early", TextPrompt("ab")))
+        late = await connection.submit(Job("late", TextPrompt("ab")))  # after the first: there is room for one
+        assert [delta async for delta in late][-1].is_last
+        return "".join([delta.text async for delta in early])
+
+    assert with_connection(use) == "ab"
