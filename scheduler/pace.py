@@ -7,7 +7,8 @@ _IDLE_SECONDS = 0.5  # a step without decoding: new requests and aborts are hear
 _SLOWDOWN = 2.5  # times as long as decoding alone may a step take that decodes and feeds prompts
 _LEAST = 1 / 8  # of the seconds allowed are taken however fast decoding alone would be
 _OUTLIER = 4.0  # times as long as expected: what is beyond says more of the machine than of the step
-_ALIKE = 0.1  # of their mean: numbers of tokens that differ less don't tell what a chunk costs by itself
+_ALIKE = 0.3  # of their mean: numbers of tokens that differ less don't tell what a chunk costs by itself
+_FURTHER = 2  # times as many tokens as were fed lately: what more would take is not known well enough
 
 
 class StepPacer:
@@ -33,13 +34,15 @@ class StepPacer:
         if not self._prompts.known:
             return min(self._largest, _FIRST_CHUNK)
         fixed, each = self._prompts.fit()
-        seconds = _IDLE_SECONDS
+        seconds = most = _IDLE_SECONDS
         if decoding:
             alone = self._decoding.at(0)
-            seconds = min(self._max_stall, max(_SLOWDOWN * alone, _LEAST * self._max_stall)) - alone
+            most = self._max_stall - alone
+            seconds = min(most, max(_SLOWDOWN * alone, _LEAST * self._max_stall) - alone)
         # A chunk that costs less than its having been there is worse for everybody than a larger one.
-        tokens = max((seconds - fixed) / each, fixed / each, _SMALLEST_CHUNK)
-        return min(self._largest, int(tokens))
+        seconds = min(most, max(seconds, 2 * fixed))
+        tokens = max((seconds - fixed) / each, _SMALLEST_CHUNK)
+        return min(self._largest, int(tokens), int(_FURTHER * self._prompts.reach))
 
     def observe(self, seconds: float, *, prompt_tokens: int, decoding: bool) -> None:
         """Learn from a step that took so long."""
@@ -53,9 +56,14 @@ class StepPacer:
 
 
 class _Line:
-    """Seconds as a linear function of tokens: weighted least squares over what was measured."""
+    """Seconds as a linear function of tokens: weighted least squares over what was measured.
+
+    Attributes:
+        reach: About the most tokens measured lately.
+    """
 
     def __init__(self) -> None:
+        self.reach = 0.0
         self._weight = self._x = self._y = self._xx = self._xy = 0.0
 
     @property
@@ -67,6 +75,7 @@ class _Line:
         """Take a measurement."""
         if self.known:
             seconds = min(seconds, _OUTLIER * self.at(tokens))
+        self.reach = max(tokens, _FORGET * self.reach)
         values = (1.0, tokens, seconds, tokens * tokens, tokens * seconds)
         sums = (self._weight, self._x, self._y, self._xx, self._xy)
         self._weight, self._x, self._y, self._xx, self._xy = (

@@ -18,7 +18,7 @@ _SMALL = 1 << 14  # elements below which MLX's own single operation takes less t
 _LARGE = 1 << 16  # elements from which sixteen cheap operations take less time than one power
 _ROUND = 12582912.0  # 1.5 * 2**23: a float32 near it has no fraction, and its low bits are the integer
 _LOWEST, _HIGHEST = -126.0, 127.0  # powers that are normal float32
-_TRANSPOSED_FROM = 12  # rows from which a product is faster with the weight's rows as its own
+_TRANSPOSED = (*range(3, 7), 12)  # rows with which a product is faster with the weight's rows as its own, the last and beyond
 _HIDDEN = -1e9  # added to the score of a position that must not be seen
 # 2**f for |f| <= 0.5, from the constant up: least squares of the relative error at 64 Chebyshev nodes, below 1e-7.
 _POWERS = (1.0000001192, 0.6931469440, 0.2402212173, 0.0555074252, 0.0096754599, 0.0013266971)
@@ -100,7 +100,7 @@ def product(x: mx.array, weight: mx.array) -> mx.array:
         weight: float32 (outputs, size).
     """
     rows = x.size // x.shape[-1]
-    if rows < _TRANSPOSED_FROM:
+    if rows < _TRANSPOSED[-1] and rows not in _TRANSPOSED:
         return x @ weight.T
     return (weight @ x.reshape(rows, -1).T).T.reshape(*x.shape[:-1], -1)
 

@@ -82,8 +82,8 @@ def test_several_prompts_go_in_at_once():
 def test_prompts_take_what_is_left_of_the_time_that_streams_may_wait():
     # A prompt token takes 1 ms and decoding 50 ms, which may become 125: 75 tokens.
     scheduler = scheduler_of(max_decode_stall=0.25)
-    scheduler.add(request("a", prompt=range(10)))
-    advance(scheduler, seconds=0.01)
+    scheduler.add(request("a", prompt=range(60)))
+    advance(scheduler, seconds=0.06)
     advance(scheduler, seconds=0.05)
     scheduler.add(request("long", prompt=range(5000)))
     assert 70 <= advance(scheduler, seconds=0.25).prompt_tokens <= 80
@@ -115,6 +115,15 @@ def test_the_budget_follows_the_machine(machine, tokens):
     assert paced(*machine).budget(decoding=True) == pytest.approx(tokens, rel=0.05)
 
 
+def test_the_budget_grows_no_further_than_twice_what_was_tried():
+    pacer = StepPacer(0.6, largest=4096)
+    pacer.observe(0.1, prompt_tokens=0, decoding=True)
+    for tokens, seconds in ((16, 0.03), (26, 0.031), (21, 0.029), (24, 0.032)):  # noise that looks like a flat line
+        pacer.observe(0.1 + seconds, prompt_tokens=tokens, decoding=True)
+    assert pacer.budget(decoding=True) <= 52
+    assert pacer.budget(decoding=False) <= 52
+
+
 def test_a_step_that_took_long_for_once_is_forgotten_soon():
     pacer = paced(0.04, 0.0, 0.001)
     pacer.observe(9.0, prompt_tokens=60, decoding=True)
@@ -122,6 +131,9 @@ def test_a_step_that_took_long_for_once_is_forgotten_soon():
         fed = pacer.budget(decoding=True)
         pacer.observe(0.04 + fed * 0.001, prompt_tokens=fed, decoding=True)
     assert pacer.budget(decoding=True) == pytest.approx(60, rel=0.2)
+    for _ in range(5):
+        fed = pacer.budget(decoding=False)
+        pacer.observe(fed * 0.001, prompt_tokens=fed, decoding=False)
     assert pacer.budget(decoding=False) == pytest.approx(500, rel=0.2)
 
 
