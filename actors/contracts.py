@@ -345,9 +345,10 @@ class EngineClient(Protocol):
         ...
 
     async def abort(self, request_ids: Sequence[str]) -> None:
-        """End requests; their rows are out of the batch at the next step. Unknown ids are ignored.
+        """End requests; their rows are out of the batch at the next step. Ids of requests that have ended are ignored.
 
-        One whose `submit` has been called and not answered yet never runs; that call raises `InvalidJobError`.
+        Calls may overtake each other, so one whose `submit` has been called and not answered yet is ended whichever comes first;
+        that call raises `InvalidJobError` unless the engine had taken the job by then.
         """
         ...
 

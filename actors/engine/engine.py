@@ -23,6 +23,7 @@ from scheduler.stats import SchedulerStats
 from scheduler.step import TokenEvent
 
 _log = logging.getLogger(__name__)
+_OVERTAKEN = 1024  # ids of aborts that found nothing: the jobs may still be on their way
 
 
 @dataclass(slots=True)
@@ -83,6 +84,7 @@ class Engine:
         self._load_backend = load_backend
         self._on_broken = on_broken
         self._arriving: dict[str, Job] = {}  # by their ids: not answers yet
+        self._aborted: dict[str, None] = {}  # ids of aborts that found nothing, the oldest first
         self._answers: dict[str, _Answer] = {}  # by their jobs' ids
         self._choices: dict[str, _Choice] = {}  # by the ids of the scheduler's requests
         self._outboxes: dict[str, Outbox] = {}
@@ -112,6 +114,9 @@ class Engine:
 
     async def submit(self, consumer: str, job: Job) -> int:
         """Queue a job; see `actors.contracts.EngineClient`."""
+        if job.request_id in self._aborted:
+            del self._aborted[job.request_id]
+            raise InvalidJobError(f"request {job.request_id!r} was aborted")
         self._arriving[job.request_id] = job
         try:
             backend, prompt = await self._encoded(job)
@@ -140,12 +145,16 @@ class Engine:
         return len(prompt)
 
     async def abort(self, request_ids: Sequence[str]) -> None:
-        """End requests; unknown ids are ignored."""
+        """End requests; one whose job comes later never runs."""
         for request_id in request_ids:
-            self._arriving.pop(request_id, None)
+            arriving = self._arriving.pop(request_id, None)
             answer = self._answers.get(request_id)
             if answer is not None:
                 self._cut_off(answer)
+            elif arriving is None:
+                self._aborted[request_id] = None
+                if len(self._aborted) > _OVERTAKEN:
+                    del self._aborted[next(iter(self._aborted))]
 
     async def stream(self, consumer: str) -> AsyncIterator[bytes]:
         """The one stream of a consumer; see `actors.contracts.EngineClient`."""

@@ -220,14 +220,29 @@ def test_an_aborted_request_says_nothing_more_and_makes_room(run):
     run(test)
 
 
-def test_a_request_that_is_aborted_while_it_is_taken_in_never_runs(run):
+def test_a_request_that_is_aborted_while_it_is_taken_in_makes_room(run):
     async def test(world):
         async with engine(world, "endless", batch=1) as client, reading(client) as deltas:
             leaving = asyncio.create_task(client.submit("ingress", job("la", "left")))
             await asyncio.sleep(0)  # it has been sent
             await client.abort(["left"])
+            (outcome,) = await asyncio.gather(leaving, return_exceptions=True)
+            assert outcome == 2 or (
+                isinstance(outcome, InvalidJobError) and "aborted" in str(outcome)
+            )  # it had been taken by then, or not
+            await client.submit("ingress", job("lo", "kept", max_tokens=2))  # which finds the one row free
+            texts, _ = await collect(deltas, 1)
+            assert texts["kept"] == "lo"
+
+    run(test)
+
+
+def test_a_request_whose_abort_overtakes_it_never_runs(run):
+    async def test(world):
+        async with engine(world, "endless", batch=1) as client, reading(client) as deltas:
+            await client.abort(["left"])
             with pytest.raises(InvalidJobError, match="aborted"):
-                await leaving
+                await client.submit("ingress", job("la", "left"))
             await client.submit("ingress", job("lo", "kept", max_tokens=2))
             texts, _ = await collect(deltas, 1)
             assert texts == {"kept": "lo"}
