@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol
 
 import orjson
 
+from actors.models import ModelInfo, Skipped
 from scheduler.sampling import SamplingParams
 from scheduler.stats import SchedulerStats
 
@@ -15,9 +16,15 @@ MLX_BACKEND = "actors.engine.loader:load_backend"
 
 @dataclass(frozen=True, slots=True)
 class ChatPrompt:
-    """A conversation, to be put into words by the model's own chat template."""
+    """A conversation, to be put into words by a chat template: the model's own unless another is given.
+
+    Attributes:
+        variables: What the template is told besides the messages.
+    """
 
     messages: tuple[Mapping[str, Any], ...]
+    template: str | None = None
+    variables: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +58,7 @@ class Job:
         client: Whose request it is; clients of one priority share the engine fairly.
         timeout: Seconds after which it is ended, whatever it has said by then; None for no limit.
         n: How many answers to give, its choices; the prompt is computed once for those that find room at the same time.
+        context_window: The most tokens of prompt and answer together, where that is less than the model's own.
     """
 
     request_id: str
@@ -65,6 +73,7 @@ class Job:
     client: str = ""
     timeout: float | None = None
     n: int = 1
+    context_window: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,42 +208,23 @@ def _delta(
 
 
 @dataclass(frozen=True, slots=True)
-class ModelInfo:
-    """A model on disk.
-
-    Attributes:
-        model_id: The name that requests use.
-        path: Its folder.
-        model_type: `model_type` of its `config.json`.
-        size_bytes: Bytes of its weight files.
-        context_length: Tokens of prompt and answer together, or None where the configuration doesn't say.
-        created: When its configuration was written, Unix seconds.
-    """
-
-    model_id: str
-    path: Path
-    model_type: str
-    size_bytes: int
-    context_length: int | None
-    created: int
-
-
-@dataclass(frozen=True, slots=True)
 class EngineOptions:
     """How an engine works.
 
     Attributes:
-        max_concurrent_requests: The most requests in its batch; more wait.
-        max_queued_requests: The most that wait; more are refused.
+        max_concurrent_requests: The most requests in its batch; more wait. May be changed while it runs.
+        max_queued_requests: The most that wait; more are refused. May be changed while it runs.
         max_decode_stall_ms: Milliseconds that a step may take while answers are being generated; None leaves it to the
             device: 100 on a GPU, 600 on the CPU.
         kv_cache_bytes: What the KV of all requests may take; None leaves it to the machine's memory.
+        trust_remote_code: Whether Python files of the model's folder may be run.
     """
 
     max_concurrent_requests: int = 8
     max_queued_requests: int = 256
     max_decode_stall_ms: int | None = None
     kv_cache_bytes: int | None = None
+    trust_remote_code: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,12 +236,29 @@ class EngineSpec:
         model: What it serves.
         backend: `module:function` of what loads the model, an `actors.engine.backend.LoadBackend`; imported in the
             engine's process alone.
+        memory_bytes: What it is expected to take, KV included; in a cluster, it is placed on a node that has as much.
     """
 
     engine_id: str
     model: ModelInfo
     options: EngineOptions = field(default_factory=EngineOptions)
     backend: str = MLX_BACKEND
+    memory_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EngineUsage:
+    """What an engine is doing.
+
+    Attributes:
+        in_flight: Jobs that have not ended.
+        idle_seconds: For how long there has been none; 0 while there is one.
+        memory_bytes: What its process takes: resident memory, and on a GPU what MLX holds there.
+    """
+
+    in_flight: int
+    idle_seconds: float
+    memory_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +290,7 @@ class Route:
     engine_id: str
 
 
-EngineState = Literal["loading", "ready", "failed"]
+EngineState = Literal["loading", "ready", "draining", "waiting", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,8 +298,9 @@ class EngineStatus:
     """One engine as the catalog sees it.
 
     Attributes:
+        state: `draining` finishes what it has and takes no more; `waiting` is to be started again after a crash, a little later.
         restarts: How often it has been started again after its process died.
-        reason: Why it failed.
+        reason: Why it failed, or ended last.
         info: What it says of itself, once it is ready.
     """
 
@@ -305,12 +313,116 @@ class EngineStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Served:
+    """How requests to a model are answered: everything that the ingress has to know of it.
+
+    Attributes:
+        model: The model on disk, its type as the settings have it.
+        name: What clients see: its alias, or its id.
+        defaults: For sampling fields that a request leaves out: model setting, else global setting, else the model's own
+            `generation_config.json`. By the names of `actors.settings.SAMPLING`; those that nobody sets are missing.
+        forced: Fields of `defaults` that win over the request's.
+        context_window: The most tokens of prompt and answer together, if bounded by settings.
+        chat_template: A template instead of the model's own.
+        chat_template_kwargs: Variables for the template; the request's own win.
+        is_default: Whether it answers requests that name no model.
+        is_hidden: Whether it is left out of lists.
+    """
+
+    model: ModelInfo
+    name: str
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    forced: frozenset[str] = frozenset()
+    context_window: int | None = None
+    chat_template: str | None = None
+    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    is_default: bool = False
+    is_hidden: bool = False
+
+    @property
+    def model_id(self) -> str:
+        """The model's."""
+        return self.model.model_id
+
+
+@dataclass(frozen=True, slots=True)
 class RoutingTable:
-    """Every engine that is ready, at a revision of the catalog's state."""
+    """What the catalog knows at a revision of its state.
+
+    Attributes:
+        routes: The engines that serve, by model id; several where a model has replicas.
+        engines: Every engine.
+        served: Every model, by id.
+    """
 
     revision: int
-    routes: Mapping[str, Route] = field(default_factory=dict)
+    routes: Mapping[str, tuple[Route, ...]] = field(default_factory=dict)
     engines: tuple[EngineStatus, ...] = ()
+    served: Mapping[str, Served] = field(default_factory=dict)
+
+    def find(self, name: str) -> Served | None:
+        """The model of an id or an alias; the default one for an empty name."""
+        if not name:
+            return next((served for served in self.served.values() if served.is_default), None)
+        return self.served.get(name) or next((served for served in self.served.values() if served.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """A model and what became of it.
+
+    Attributes:
+        estimated_bytes: What its weights and its process would take once loaded.
+        state: `unloaded`, or the best of its engines' states.
+        is_pinned: Loaded at start, never unloaded to make room.
+        engines: Its engines.
+        memory_bytes: What they take, as measured.
+        reason: Why its last load failed, if it did.
+        ttl_seconds: After how long without a request it is unloaded; None for never.
+        idle_seconds: For how long no engine of it has had a request; None while one has, or none is loaded.
+    """
+
+    served: Served
+    estimated_bytes: int
+    state: str
+    is_pinned: bool = False
+    engines: tuple[EngineStatus, ...] = ()
+    memory_bytes: int = 0
+    reason: str | None = None
+    ttl_seconds: float | None = None
+    idle_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryStatus:
+    """The memory of all engines together, in bytes.
+
+    Attributes:
+        budget: What they may take.
+        reserved: What those that are up were promised, or take if that is more.
+        used: What they take, as measured.
+    """
+
+    budget: int
+    reserved: int
+    used: int
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogStatus:
+    """Everything that the catalog knows."""
+
+    models: tuple[ModelStatus, ...]
+    skipped: tuple[Skipped, ...]
+    memory: MemoryStatus
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsView:
+    """Settings as they are kept: those that are set, by name, and the revision to change them at."""
+
+    values: Mapping[str, Any]
+    revision: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,14 +431,16 @@ class CatalogConfig:
 
     Attributes:
         model_dirs: Where models are looked for.
-        options: For each engine.
-        load_timeout_seconds: After this long a load is killed.
+        hf_cache: The Hugging Face cache's folder, if it is looked into.
+        base_path: Where settings are kept; None for nowhere.
+        overrides: Global settings that the command line or the environment decides.
         backend: What loads the models; see `EngineSpec`.
     """
 
     model_dirs: tuple[Path, ...]
-    options: EngineOptions = field(default_factory=EngineOptions)
-    load_timeout_seconds: float = 600.0
+    hf_cache: Path | None = None
+    base_path: Path | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
     backend: str = MLX_BACKEND
 
 
@@ -364,6 +478,25 @@ class EngineClient(Protocol):
         """Return when the engine's process has ended, however it ended."""
         ...
 
+    async def usage(self) -> EngineUsage:
+        """What it is doing, loaded or not. Raises `EngineError` when the process is gone."""
+        ...
+
+    async def retire(self, *, only_if_idle: bool = False) -> bool:
+        """Take no more jobs: `submit` raises `EngineError` from now on, and those that were taken go on.
+
+        With `only_if_idle`, nothing changes unless no job is in flight. Returns whether it takes no more.
+        """
+        ...
+
+    async def idle(self) -> None:
+        """Return when no job is in flight. Raises `EngineError` when the process is gone."""
+        ...
+
+    async def configure(self, options: EngineOptions) -> None:
+        """Work with other options from the next step on, those that may be changed while it runs."""
+        ...
+
 
 class EngineHost(Protocol):
     """Starts, finds and kills engine processes."""
@@ -386,23 +519,58 @@ class EngineHost(Protocol):
 
 
 class CatalogClient(Protocol):
-    """The catalog, from another process."""
+    """The catalog, from another process. Names of models may be ids or aliases."""
 
-    async def models(self) -> Sequence[ModelInfo]:
-        """Every model on disk, by id."""
+    async def served(self) -> Sequence[Served]:
+        """Every model on disk, by id; the disk is looked at anew."""
         ...
 
-    async def route(self, model_id: str, gone: str | None = None) -> Route:
-        """The engine that serves a model, loaded if need be.
+    async def find(self, name: str) -> Served:
+        """A model by id or alias, the default one for an empty name; the disk is looked at anew. Raises `ModelNotFoundError`."""
+        ...
+
+    async def route(self, name: str, gone: str | None = None) -> Route:
+        """An engine that serves a model, loaded if need be.
 
         Args:
-            model_id: The model.
+            name: The model.
             gone: An engine that the caller found dead, so that it isn't given again.
 
-        Raises `ModelNotFoundError` or `ModelLoadError`.
+        Raises `ModelNotFoundError`, `ModelLoadError` or `InsufficientMemoryError`.
         """
         ...
 
     async def watch(self, revision: int) -> RoutingTable:
         """The routing table once its revision differs from `revision`; the same one after at most half a minute."""
+        ...
+
+    async def status(self) -> CatalogStatus:
+        """Everything; the disk is looked at anew, and engines are asked what they take."""
+        ...
+
+    async def load(self, name: str) -> None:
+        """Load a model, though its last load may have failed. Raises as `route` does."""
+        ...
+
+    async def unload(self, name: str, *, cancel: bool = False) -> None:
+        """Let a model's engines go: once their requests have ended, or at once, ending these with an error.
+
+        Raises `ModelNotFoundError`.
+        """
+        ...
+
+    async def settings(self, name: str | None = None) -> SettingsView:
+        """A model's settings, or the global ones. Raises `ModelNotFoundError`."""
+        ...
+
+    async def change_settings(self, name: str | None, changes: Mapping[str, Any], revision: str | None) -> SettingsView:
+        """Set and reset (None) some settings of a model, or global ones.
+
+        Args:
+            name: The model; None for global settings.
+            changes: Values by name.
+            revision: That of the settings as they were read; None takes whatever they are.
+
+        Raises `ModelNotFoundError`, `InvalidSettingError` or `StaleRevisionError`; then nothing has changed.
+        """
         ...

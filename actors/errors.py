@@ -6,6 +6,10 @@
     ├── EngineError               the engine that served the request is gone or broke
     ├── QueueFullError            as many requests wait as may; says when to try again
     ├── RequestTimeoutError       the request took longer than it said it may
+    ├── InsufficientMemoryError   the model doesn't fit beside those that can't go
+    ├── WrongModelTypeError       the model is for something else
+    ├── InvalidSettingError       a setting's value can't be
+    ├── StaleRevisionError        somebody else changed the settings meanwhile
     ├── InvalidJobError           the request can't be run as asked; names the field
     │   └── ContextLengthError    the prompt doesn't fit the model's context
     └── CatalogError              the catalog can't be reached
@@ -101,3 +105,51 @@ class ContextLengthError(InvalidJobError):
 
 class CatalogError(OmlxError):
     """The catalog can't be reached."""
+
+
+class InvalidSettingError(OmlxError):
+    """A setting can't have this value, or there is no such setting."""
+
+    def __init__(self, name: str, message: str) -> None:
+        self.name = name
+        super().__init__(message)
+
+
+class StaleRevisionError(OmlxError):
+    """Settings were changed by somebody else since they were read."""
+
+    def __init__(self, given: str, present: str) -> None:
+        self.present = present
+        super().__init__(
+            f"The settings have changed since they were read (revision {given}; it is {present} now). Read them again and repeat."
+        )
+
+
+class InsufficientMemoryError(OmlxError):
+    """A model doesn't fit the memory that models may take.
+
+    Attributes:
+        needed, free: Bytes.
+        unloadable: Models that could be unloaded by hand to make room: those that are pinned or busy.
+    """
+
+    def __init__(self, model_id: str, needed: int, free: int, budget: int, unloadable: Sequence[str]) -> None:
+        self.model_id = model_id
+        self.needed = needed
+        self.free = free
+        self.unloadable = tuple(unloadable)
+        help_ = f"These could be unloaded: {', '.join(unloadable)}." if unloadable else "Nothing could be unloaded."
+        super().__init__(
+            f"The model '{model_id}' needs {needed / 1e9:.2f} GB, and {max(free, 0) / 1e9:.2f} GB of the {budget / 1e9:.2f} GB for models "
+            f"are free. {help_}"
+        )
+
+
+class WrongModelTypeError(OmlxError):
+    """A model isn't for what was asked of it."""
+
+    def __init__(self, model_id: str, type_: str, endpoint: str) -> None:
+        self.model_id = model_id
+        super().__init__(
+            f"'{model_id}' is {'an' if type_ in ('embedding', 'ocr', 'llm') else 'a'} {type_} model, which {endpoint} can't use."
+        )
