@@ -2,12 +2,11 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import orjson
 
-from actors.models import ModelInfo, Skipped
+from actors.models import ModelInfo
 from scheduler.sampling import SamplingParams
 from scheduler.stats import SchedulerStats
 
@@ -290,160 +289,6 @@ class Route:
     engine_id: str
 
 
-EngineState = Literal["loading", "ready", "draining", "waiting", "failed"]
-
-
-@dataclass(frozen=True, slots=True)
-class EngineStatus:
-    """One engine as the catalog sees it.
-
-    Attributes:
-        state: `draining` finishes what it has and takes no more; `waiting` is to be started again after a crash, a little later.
-        restarts: How often it has been started again after its process died.
-        reason: Why it failed, or ended last.
-        info: What it says of itself, once it is ready.
-    """
-
-    model_id: str
-    engine_id: str
-    state: EngineState
-    restarts: int = 0
-    reason: str | None = None
-    info: EngineInfo | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """How requests to a model are answered: everything that the ingress has to know of it.
-
-    Attributes:
-        model: The model on disk, its type as the settings have it.
-        name: What clients see: its alias, or its id.
-        defaults: For sampling fields that a request leaves out: model setting, else global setting, else the model's own
-            `generation_config.json`. By the names of `actors.settings.SAMPLING`; those that nobody sets are missing.
-        forced: Fields of `defaults` that win over the request's.
-        context_window: The most tokens of prompt and answer together, if bounded by settings.
-        chat_template: A template instead of the model's own.
-        chat_template_kwargs: Variables for the template; the request's own win.
-        is_default: Whether it answers requests that name no model.
-        is_hidden: Whether it is left out of lists.
-    """
-
-    model: ModelInfo
-    name: str
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-    forced: frozenset[str] = frozenset()
-    context_window: int | None = None
-    chat_template: str | None = None
-    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
-    is_default: bool = False
-    is_hidden: bool = False
-
-    @property
-    def model_id(self) -> str:
-        """The model's."""
-        return self.model.model_id
-
-
-@dataclass(frozen=True, slots=True)
-class RoutingTable:
-    """What the catalog knows at a revision of its state.
-
-    Attributes:
-        routes: The engines that serve, by model id; several where a model has replicas.
-        engines: Every engine.
-        served: Every model, by id.
-    """
-
-    revision: int
-    routes: Mapping[str, tuple[Route, ...]] = field(default_factory=dict)
-    engines: tuple[EngineStatus, ...] = ()
-    served: Mapping[str, Served] = field(default_factory=dict)
-
-    def find(self, name: str) -> Served | None:
-        """The model of an id or an alias; the default one for an empty name."""
-        if not name:
-            return next((served for served in self.served.values() if served.is_default), None)
-        return self.served.get(name) or next((served for served in self.served.values() if served.name == name), None)
-
-
-@dataclass(frozen=True, slots=True)
-class ModelStatus:
-    """A model and what became of it.
-
-    Attributes:
-        estimated_bytes: What its weights and its process would take once loaded.
-        state: `unloaded`, or the best of its engines' states.
-        is_pinned: Loaded at start, never unloaded to make room.
-        engines: Its engines.
-        memory_bytes: What they take, as measured.
-        reason: Why its last load failed, if it did.
-        ttl_seconds: After how long without a request it is unloaded; None for never.
-        idle_seconds: For how long no engine of it has had a request; None while one has, or none is loaded.
-    """
-
-    served: Served
-    estimated_bytes: int
-    state: str
-    is_pinned: bool = False
-    engines: tuple[EngineStatus, ...] = ()
-    memory_bytes: int = 0
-    reason: str | None = None
-    ttl_seconds: float | None = None
-    idle_seconds: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryStatus:
-    """The memory of all engines together, in bytes.
-
-    Attributes:
-        budget: What they may take.
-        reserved: What those that are up were promised, or take if that is more.
-        used: What they take, as measured.
-    """
-
-    budget: int
-    reserved: int
-    used: int
-
-
-@dataclass(frozen=True, slots=True)
-class CatalogStatus:
-    """Everything that the catalog knows."""
-
-    models: tuple[ModelStatus, ...]
-    skipped: tuple[Skipped, ...]
-    memory: MemoryStatus
-
-
-@dataclass(frozen=True, slots=True)
-class SettingsView:
-    """Settings as they are kept: those that are set, by name, and the revision to change them at."""
-
-    values: Mapping[str, Any]
-    revision: str
-
-
-@dataclass(frozen=True, slots=True)
-class CatalogConfig:
-    """What the catalog is started with.
-
-    Attributes:
-        model_dirs: Where models are looked for.
-        hf_cache: The Hugging Face cache's folder, if it is looked into.
-        base_path: Where settings are kept; None for nowhere.
-        overrides: Global settings that the command line or the environment decides.
-        backend: What loads the models; see `EngineSpec`.
-    """
-
-    model_dirs: tuple[Path, ...]
-    hf_cache: Path | None = None
-    base_path: Path | None = None
-    overrides: Mapping[str, Any] = field(default_factory=dict)
-    backend: str = MLX_BACKEND
-
-
 class EngineClient(Protocol):
     """One engine, from another process."""
 
@@ -515,62 +360,4 @@ class EngineHost(Protocol):
 
     async def connect(self, engine_id: str) -> EngineClient:
         """A client for an engine that is alive. Raises `EngineError` otherwise."""
-        ...
-
-
-class CatalogClient(Protocol):
-    """The catalog, from another process. Names of models may be ids or aliases."""
-
-    async def served(self) -> Sequence[Served]:
-        """Every model on disk, by id; the disk is looked at anew."""
-        ...
-
-    async def find(self, name: str) -> Served:
-        """A model by id or alias, the default one for an empty name; the disk is looked at anew. Raises `ModelNotFoundError`."""
-        ...
-
-    async def route(self, name: str, gone: str | None = None) -> Route:
-        """An engine that serves a model, loaded if need be.
-
-        Args:
-            name: The model.
-            gone: An engine that the caller found dead, so that it isn't given again.
-
-        Raises `ModelNotFoundError`, `ModelLoadError` or `InsufficientMemoryError`.
-        """
-        ...
-
-    async def watch(self, revision: int) -> RoutingTable:
-        """The routing table once its revision differs from `revision`; the same one after at most half a minute."""
-        ...
-
-    async def status(self) -> CatalogStatus:
-        """Everything; the disk is looked at anew, and engines are asked what they take."""
-        ...
-
-    async def load(self, name: str) -> None:
-        """Load a model, though its last load may have failed. Raises as `route` does."""
-        ...
-
-    async def unload(self, name: str, *, cancel: bool = False) -> None:
-        """Let a model's engines go: once their requests have ended, or at once, ending these with an error.
-
-        Raises `ModelNotFoundError`.
-        """
-        ...
-
-    async def settings(self, name: str | None = None) -> SettingsView:
-        """A model's settings, or the global ones. Raises `ModelNotFoundError`."""
-        ...
-
-    async def change_settings(self, name: str | None, changes: Mapping[str, Any], revision: str | None) -> SettingsView:
-        """Set and reset (None) some settings of a model, or global ones.
-
-        Args:
-            name: The model; None for global settings.
-            changes: Values by name.
-            revision: That of the settings as they were read; None takes whatever they are.
-
-        Raises `ModelNotFoundError`, `InvalidSettingError` or `StaleRevisionError`; then nothing has changed.
-        """
         ...
