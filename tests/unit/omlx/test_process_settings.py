@@ -24,10 +24,6 @@ def test_the_file_comes_before_the_defaults_and_what_is_given_before_the_file():
     assert (settings.port, settings.host, settings.log_level) == (1, "::1", "debug")
 
 
-def test_a_given_none_resets_what_the_file_says():
-    assert decided(given={"port": None}, kept={"port": 2}).port == 8000
-
-
 def test_zero_is_a_value():
     assert decided(given={"port": 0}, kept={"port": 2}).port == 0
     assert decided(kept={"port": 0}).port == 0

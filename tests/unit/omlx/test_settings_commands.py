@@ -6,6 +6,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from actors.catalog.settings_store import SettingsStore
 from omlx.cli import main
 from tests.fakes.disk import write_llama
 
@@ -38,7 +39,8 @@ def test_everything_is_shown_with_where_it_is_from(run, base):
     shown = rows(run("get")[1])
     assert shown["port"] == ["9000", "settings.json"]
     assert shown["host"] == ["127.0.0.1", "default"]
-    assert shown["max_concurrent_requests"] == ["null", "default: 8"]
+    assert shown["max_concurrent_requests"] == ["8", "default"]
+    assert shown["max_process_memory"] == ["null", "default"]
     assert not (base / "model_settings.json").exists()
 
 
@@ -46,10 +48,11 @@ def test_a_model_has_its_own_then_the_global_then_its_makers_values(run):
     run("set", "small", "seed", "5")
     run("set", "top_p", "0.5")
     shown = rows(run("get", "small")[1])
-    assert shown["seed"] == ["5", "the model's settings"]
+    assert shown["seed"] == ["5", "model_settings.json"]
     assert shown["top_p"] == ["0.5", "settings.json"]
     assert shown["temperature"] == ["0.6", "generation_config.json"]
     assert shown["is_pinned"] == ["false", "default"]
+    assert shown["max_concurrent_requests"] == ["8", "default"]
     assert run("get", "small", "temperature")[1] == "0.6\n"
     assert run("get", "other", "top_p")[1] == "0.5\n"
 
@@ -105,14 +108,16 @@ def test_a_model_may_be_named_by_its_alias(run):
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
-        (("set", "max_queue_requests", "3"), "There is no setting 'max_queue_requests' (is it 'max_queued_requests'?)."),
-        (("set", "is_pinned", "true"), "omlx settings set MODEL is_pinned VALUE"),
-        (("set", "small", "temprature", "1"), "(is it 'temperature'?)"),
+        (("set", "max_queue_requests", "3"), "Did you mean 'max_queued_requests'?"),
+        (("set", "is_pinned", "true"), "'is_pinned' is a setting of a model"),
+        (("set", "small", "port", "1"), "'port' is a setting of the whole server"),
+        (("set", "small", "temprature", "1"), "Did you mean 'temperature'?"),
         (("set", "smal", "temperature", "1"), "The model 'smal' does not exist. Models here: other, small."),
-        (("set", "port", "70000"), "port"),
-        (("set", "small", "temperature", "warm"), "temperature"),
-        (("get", "prt"), "'prt' is no global setting (is it 'port'?) and no model. Models here: other, small."),
-        (("get", "small", "prt"), "There is no setting 'prt'"),
+        (("set", "port", "70000"), "'port' takes "),
+        (("set", "small", "temperature", "warm"), "'temperature' takes a number from 0 to 2, not 'warm'."),
+        (("set", "small", "model_alias", "other"), "The alias 'other' can't be used"),
+        (("get", "prt"), "Did you mean 'port'? Nor is there a model of this name. Models here: other, small."),
+        (("get", "small", "prt"), "There is no setting 'prt'."),
     ],
 )
 def test_what_can_not_be_is_refused_with_what_can_and_nothing_changes(run, base, words, hint):
@@ -123,6 +128,22 @@ def test_what_can_not_be_is_refused_with_what_can_and_nothing_changes(run, base,
     assert hint in error
     assert not (base / "settings.json").exists()
     assert not (base / "model_settings.json").exists()
+
+
+def test_an_alias_that_another_model_has_is_refused(run):
+    run("set", "small", "model_alias", "tiny")
+    code, _, error = run("set", "other", "model_alias", "tiny")
+    assert (code, error) == (1, "Error: The alias 'tiny' can't be used: 'small' has it already.\n")
+    assert run("set", "small", "model_alias", "tiny")[0] == 0
+
+
+def test_settings_that_can_not_be_written_are_one_line(run, monkeypatch):
+    def full(_store, _model_id, _changes, _revision):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(SettingsStore, "change", full)
+    code, _, error = run("set", "port", "1")
+    assert (code, error) == (1, "Error: The settings can't be written: [Errno 28] No space left on device\n")
 
 
 @pytest.mark.parametrize("words", [("set",), ("set", "port"), ("set", "a", "b", "c", "d"), ("get", "a", "b", "c")])
