@@ -80,12 +80,13 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _run_http(listener: socket.socket, runtime: RayRuntime, settings: ServeSettings) -> None:
-    services = Services(runtime.catalog(), runtime.engines())
+    catalog = runtime.catalog()
+    services = Services(catalog, runtime.engines())
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await services.start()
-        await _say_what_to_type(services, listener)
+        _say_what_to_type(await catalog.served(), listener)
         try:
             yield
         finally:
@@ -121,10 +122,10 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-async def _say_what_to_type(services: Services, listener: socket.socket) -> None:
+def _say_what_to_type(served: Sequence[Served], listener: socket.socket) -> None:
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    models = [served for served in await services.served() if not served.is_hidden]
+    models = [each for each in served if not each.is_hidden]
     if not models:
         _log.warning("there is no model yet: `omlx pull demo` fetches a small one")
     name = _example(models)

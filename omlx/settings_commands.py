@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,9 +10,10 @@ import click
 from omlx import options
 
 if TYPE_CHECKING:
-    from actors.control import Served
+    from actors.control import RoutingTable, Served
     from actors.settings import Setting
 
+_Steps = list[tuple[str, Mapping[str, Any]]]
 _WIDEST = 60  # characters of a value in a table
 _EFFECTS = {
     "next request": "takes effect with the next request",
@@ -80,20 +82,21 @@ def set_(context: click.Context, /, words: tuple[str, ...], **_options: Any) -> 
     click.echo(f"{key}{whose} {became}; this {_EFFECTS[setting.effect]}.")
 
 
-_Steps = list[tuple[str, Mapping[str, Any]]]
-
-
 class _Kept:
-    """What is set, and the models that it can be set for."""
+    """What is set, and the models that it can be set for; these are looked for when a word may name one."""
 
     def __init__(self, context: click.Context) -> None:
+        self._context = context
+        self._store = options.settings_store(context)
+
+    @cached_property
+    def _models(self) -> "RoutingTable":
         from actors.catalog.discovery import Discovery
         from actors.catalog.serving import serve_all
         from actors.control import RoutingTable
 
-        self._store = options.settings_store(context)
-        asked = options.process_settings(context, self._store)
-        self._models = RoutingTable(0, served=serve_all(Discovery(asked.model_dirs, asked.hf_cache).scan(), self._store))
+        asked = options.process_settings(self._context, self._store)
+        return RoutingTable(0, served=serve_all(Discovery(asked.model_dirs, asked.hf_cache).scan(), self._store))
 
     def find(self, name: str) -> "Served | None":
         """The model of an id or an alias."""
