@@ -40,7 +40,7 @@ KV_BYTES = 2 << 20  # so little for the random model that requests are preempted
 OPTIONS = (
     *("--max-concurrent-requests", str(BATCH)),
     *("--max-queued-requests", str(QUEUE)),
-    *("--kv-cache-bytes", str(KV_BYTES)),
+    *("--kv-cache-max-bytes", str(KV_BYTES)),
 )
 WARM_SHARE = 0.25  # of the long round's seconds: what the first one takes
 # What a process may have more than after the first round. Its allocator keeps some of what was freed (2 to 5 MB were measured),

@@ -6,15 +6,16 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 
-from actors.contracts import CatalogConfig
+from actors.control import CatalogConfig, Served
 from actors.errors import OmlxError
+from actors.models import ModelType
 from actors.runtime import LogConfig, RayRuntime, RuntimeConfig
 from omlx.app import create_app
 from omlx.services import Services
@@ -23,6 +24,7 @@ from omlx.settings import ServeSettings
 _log = logging.getLogger(__name__)
 _END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _DRAIN_SECONDS = 1  # for open streams, once the end was asked for
+_CHATTING = (ModelType.LLM, ModelType.VLM)  # what the example that is shown can be typed for
 _END_SECONDS = 4.5  # after which the process ends, whatever still hangs
 
 
@@ -38,7 +40,7 @@ def serve(settings: ServeSettings) -> None:
     run_dir.mkdir(exist_ok=True)
     runtime = RayRuntime(
         RuntimeConfig(work_dir=run_dir, logs=LogConfig(settings.log_dir, settings.log_level), address=settings.ray_address),
-        CatalogConfig(settings.model_dirs, settings.engine),
+        CatalogConfig(settings.model_dirs, settings.hf_cache, settings.base_path, settings.given),
     )
     for number in _END_SIGNALS:
         signal.signal(number, _interrupt)
@@ -78,12 +80,13 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _run_http(listener: socket.socket, runtime: RayRuntime, settings: ServeSettings) -> None:
-    services = Services(runtime.catalog(), runtime.engines())
+    catalog = runtime.catalog()
+    services = Services(catalog, runtime.engines())
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await services.start()
-        await _say_what_to_type(services, listener)
+        _say_what_to_type(await catalog.served(), listener)
         try:
             yield
         finally:
@@ -119,17 +122,17 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-async def _say_what_to_type(services: Services, listener: socket.socket) -> None:
+def _say_what_to_type(served: Sequence[Served], listener: socket.socket) -> None:
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    models = await services.models()
+    models = [each for each in served if not each.is_hidden]
     if not models:
         _log.warning("there is no model yet: `omlx pull demo` fetches a small one")
-    model_id = models[0].model_id if models else "SmolLM2-135M-Instruct"
+    name = _example(models)
     sys.stderr.write(f"""
 oMLX serves {len(models)} model{"" if len(models) == 1 else "s"} on {url}/v1. Ctrl-C ends it. Type in another terminal:
 
-  curl {url}/v1/chat/completions -d '{{"model": "{model_id}", "stream": true,
+  curl {url}/v1/chat/completions -d '{{"model": "{name}", "stream": true,
     "messages": [{{"role": "user", "content": "What is the capital of France?"}}]}}'
 
 or in Python, after pip install openai:
@@ -137,9 +140,16 @@ or in Python, after pip install openai:
   from openai import OpenAI
   client = OpenAI(base_url="{url}/v1", api_key="none")
   messages = [{{"role": "user", "content": "What is the capital of France?"}}]
-  print(client.chat.completions.create(model="{model_id}", messages=messages).choices[0].message.content)
+  print(client.chat.completions.create(model="{name}", messages=messages).choices[0].message.content)
 
 """)
+
+
+def _example(models: Sequence[Served]) -> str:
+    """The name of a model to chat with: the default one, else the first; the demo model's while there is none."""
+    chatting = [served for served in models if served.model.type in _CHATTING]
+    chosen = next((served for served in chatting if served.is_default), chatting[0] if chatting else None)
+    return chosen.name if chosen is not None else "SmolLM2-135M-Instruct"
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

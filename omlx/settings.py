@@ -1,24 +1,56 @@
-"""The process' settings, read once from the command line and the environment, and handed down."""
+"""The process' settings: command line and environment, then the file, then the defaults. Read once and handed down."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from actors.contracts import EngineOptions
+from actors.settings import GLOBAL_SETTINGS
+from omlx.folders import model_folders
 
 
 @dataclass(frozen=True, slots=True)
 class ServeSettings:
-    """What `omlx serve` was asked for; see its `--help`."""
+    """What `omlx serve` was asked for; see its `--help`.
+
+    Attributes:
+        hf_cache: The Hugging Face cache's folder, if it is looked into.
+        given: Global settings that the command line or the environment decides, whatever the file says then or later.
+    """
 
     base_path: Path
     model_dirs: tuple[Path, ...]
+    hf_cache: Path | None
     host: str
     port: int
-    engine: EngineOptions
     log_level: str
     ray_address: str | None
+    given: Mapping[str, Any]
 
     @property
     def log_dir(self) -> Path:
         """Where the actors' log files are."""
         return self.base_path / "logs"
+
+
+def decide(base: Path, given: Mapping[str, Any], kept: Mapping[str, Any], hf_cache: Path) -> ServeSettings:
+    """The settings that hold, by name from the first that has them.
+
+    Args:
+        base: The base path, absolute.
+        given: What the command line or the environment decides.
+        kept: What the file says.
+        hf_cache: Where the Hugging Face cache is.
+    """
+    defaults = {name: setting.default for name, setting in GLOBAL_SETTINGS.items()}
+    value = {**defaults, **kept, **given}
+    return ServeSettings(
+        base_path=base,
+        model_dirs=model_folders(base, value["model_dirs"] or ()),
+        hf_cache=hf_cache if value["hf_cache"] else None,
+        host=value["host"],
+        port=value["port"],
+        log_level=value["log_level"],
+        ray_address=value["ray_address"],
+        given=given,
+    )

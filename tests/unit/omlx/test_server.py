@@ -1,0 +1,31 @@
+"""What a person is told to type at the start can be typed."""
+
+import socket
+from pathlib import Path
+
+from actors.control import Served
+from actors.models import ModelInfo, ModelType
+from omlx.server import _example, _say_what_to_type
+
+
+def served(name, type_=ModelType.LLM, **more):
+    return Served(ModelInfo(f"{name}-folder", Path("/m") / name, type_), name, **more)
+
+
+def test_the_example_names_a_model_to_chat_with_as_clients_see_it():
+    assert _example([served("bert", ModelType.EMBEDDING), served("first"), served("second")]) == "first"
+    assert _example([served("first"), served("sight", ModelType.VLM, is_default=True)]) == "sight"
+
+
+def test_without_a_model_to_chat_with_the_example_names_the_demo_model():
+    assert _example([]) == _example([served("bert", ModelType.EMBEDDING)]) == "SmolLM2-135M-Instruct"
+
+
+def test_the_start_says_how_many_models_there_are_and_leaves_hidden_ones_out(capsys):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        _say_what_to_type([served("secret", is_hidden=True), served("open")], listener)
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+    said = capsys.readouterr().err
+    assert f"serves 1 model on {address}." in said
+    assert '"model": "open"' in said
+    assert "secret" not in said
