@@ -143,8 +143,9 @@ def test_a_sequence_ends_at_the_stop_token_or_at_max_tokens():
     assert ends == {"stops": (END, FinishReason.STOP), "full": (6, FinishReason.LENGTH)}
 
 
-def ahead(**config):
-    return EngineCore(runner := EchoRunner(looks_ahead=True), SchedulerConfig(**config)), runner
+def ahead(*, launch_blocks=False, **config):
+    runner = EchoRunner(looks_ahead=True, launch_blocks=launch_blocks)
+    return EngineCore(runner, SchedulerConfig(**config)), runner
 
 
 def test_a_step_is_given_out_before_the_tokens_of_the_one_before_are_known():
@@ -154,6 +155,17 @@ def test_a_step_is_given_out_before_the_tokens_of_the_one_before_are_known():
     assert len(runner.plans) == 1
     assert [event.token for event in core.step().events] == [5]
     assert len(runner.plans) == 2
+    assert [event.token for event in run_all(core)] == [6, END]
+
+
+def test_where_launching_blocks_a_step_is_launched_after_the_tokens_of_the_one_before_were_said():
+    core, runner = ahead(launch_blocks=True)
+    core.add(request("a", prompt=[5, 6]))
+    assert core.step().events == ()
+    assert runner.latest.launches == 0
+    first = runner.latest
+    assert [event.token for event in core.step().events] == [5]
+    assert (len(runner.plans), first.launches, runner.latest.launches) == (2, 1, 0)
     assert [event.token for event in run_all(core)] == [6, END]
 
 
@@ -351,11 +363,12 @@ class SchedulerMachine(RuleBasedStateMachine):
     """Random arrivals, aborts and steps: nothing is lost, doubled or changed, and all ends when it may."""
 
     looks_ahead = False
+    launch_blocks = False
     config = SchedulerConfig(kv_cost=KvCost(per_token=1), kv_budget=300)
 
     def __init__(self):
         super().__init__()
-        self.runner = EchoRunner(looks_ahead=self.looks_ahead)
+        self.runner = EchoRunner(looks_ahead=self.looks_ahead, launch_blocks=self.launch_blocks)
         self.core = EngineCore(self.runner, replace(self.config, max_num_seqs=3, max_step_tokens=40, reuse_kv=True))
         self.wanted = {}
         self.got = {}
@@ -456,3 +469,13 @@ class AheadMachine(SchedulerMachine):
 
 TestAheadMachine = AheadMachine.TestCase
 TestAheadMachine.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+
+
+class BlockingMachine(AheadMachine):
+    """The same where launching blocks."""
+
+    launch_blocks = True
+
+
+TestBlockingMachine = BlockingMachine.TestCase
+TestBlockingMachine.settings = TestAheadMachine.settings
