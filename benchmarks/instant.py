@@ -21,6 +21,7 @@ class InstantRunner:
     """
 
     looks_ahead = False
+    launch_blocks = False
 
     def __init__(self, first: int, tokens: int, pace: float) -> None:
         self._first = first

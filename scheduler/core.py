@@ -44,22 +44,28 @@ class EngineCore:
         """Take one step, and say what came of it.
 
         With a runner that looks ahead, a step's plan is made and given out while the one before is being computed, so that
-        the device doesn't wait for decisions; what came of it is said by the next step.
+        the device doesn't wait for decisions; what came of it is said by the next step. Where launching blocks, it is launched by the
+        next step, lest the result of the one before be kept back all that time.
         """
         events: tuple[TokenEvent, ...] = ()
         times = StepTimes()
-        if self._ahead is not None and not self._scheduler.can_look_ahead:
-            events = self._finish(self._ahead, times)
-            self._ahead = None
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and self._runner.launch_blocks:
+            self._launch(ahead, times)
+        if ahead is not None and not self._scheduler.can_look_ahead:
+            events = self._finish(ahead, times)
+            ahead = None
         began = monotonic()
         plan = self._scheduler.schedule()
         planned = monotonic()
         times.schedule = planned - began
         step = _Step(plan, self._runner.run(plan), planned)
-        if self._ahead is not None:
-            events += self._finish(self._ahead, times)
-            self._ahead = None
-        if plan.is_empty or not self._runner.looks_ahead:
+        is_last = plan.is_empty or not self._runner.looks_ahead
+        if is_last or not self._runner.launch_blocks:
+            self._launch(step, times)
+        if ahead is not None:
+            events += self._finish(ahead, times)
+        if is_last:
             events += self._finish(step, times)
         else:
             self._ahead = step
@@ -83,6 +89,11 @@ class EngineCore:
     def check_integrity(self) -> None:
         """Raise `AssertionError` when the scheduler's own books don't balance."""
         self._scheduler.check_integrity()
+
+    def _launch(self, step: "_Step", times: StepTimes) -> None:
+        began = monotonic()
+        step.computing.launch()
+        times.forward += monotonic() - began
 
     def _finish(self, step: "_Step", times: StepTimes) -> tuple[TokenEvent, ...]:
         """Wait for a step's result and commit it."""

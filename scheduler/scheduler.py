@@ -131,7 +131,7 @@ class Scheduler:
         if not preempted:
             self._admit()
         decode = tuple(s for s in self._active if s.state is SequenceState.RUNNING and s.wants_more)
-        chunks = tuple(self._chunks(self._pacer.budget(decoding=bool(decode))))
+        chunks = tuple(self._chunks(self._pacer.budget(len(decode))))
         self._fit_prefixes()
         plan = StepPlan(
             keep=tuple(self._keep),
@@ -159,7 +159,7 @@ class Scheduler:
         planned = self._planned.popleft()
         plan = planned.plan
         if not plan.is_empty:
-            self._pacer.observe(seconds, prompt_tokens=plan.prompt_tokens, decoding=bool(plan.decode))
+            self._pacer.observe(seconds, rows=len(plan.decode), prompt_tokens=plan.prompt_tokens)
         events = tuple(self._events(planned, result))
         self._fit_prefixes()  # what was locked may have been all that could have gone
         return events

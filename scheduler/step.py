@@ -102,8 +102,11 @@ class StepResult:
     forward: float = 0.0
     sample: float = 0.0
 
+    def launch(self) -> None:
+        """Nothing: it has been computed. See `Computing`."""
+
     def wait(self) -> "StepResult":
-        """Itself: it has been computed. See `Computing`."""
+        """Itself."""
         return self
 
 
@@ -154,7 +157,11 @@ class StepOutput:
 
 
 class Computing(Protocol):
-    """A plan that is being computed."""
+    """A plan that is to be computed, or is being computed."""
+
+    def launch(self) -> None:
+        """Hand it to the device. Called once, before the next plan is given to the runner."""
+        ...
 
     def wait(self) -> StepResult:
         """What it gave, once it is there. Called once."""
@@ -167,12 +174,15 @@ class Runner(Protocol):
     Attributes:
         looks_ahead: Whether a plan may be given to it before the result of the one before has been waited for. Then it
             feeds sequences what it has drawn for them itself (see `Sequence.in_flight`).
+        launch_blocks: Whether launching a plan takes about as long as computing it, as on MLX's CPU back end, which lets its caller
+            be a few operations ahead of it and no more.
     """
 
     looks_ahead: bool
+    launch_blocks: bool
 
     def run(self, plan: StepPlan) -> Computing:
-        """Keep, forget, drop, decode and prefill as planned.
+        """Keep, forget, drop, decode and prefill as planned, as soon as it is launched.
 
         The result has a token for every sequence of `plan.decode` and for those of each chunk's `sampled`. Rows of sequences
         that were neither dropped nor planned stay as they are.

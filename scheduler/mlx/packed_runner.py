@@ -8,6 +8,7 @@ from typing import Any
 import mlx.core as mx
 
 from scheduler.mlx.blocks import KeptBlocks
+from scheduler.mlx.device import device_kind
 from scheduler.mlx.head import LastPosition
 from scheduler.mlx.packed import PackedStep, attend_by_cache, forward, place
 from scheduler.mlx.parts import Span
@@ -40,6 +41,7 @@ class PackedRunner:
         self._kept = KeptBlocks()
         self._drawn = _Drawn()
         self._steps = 0
+        self.launch_blocks = device_kind() == "cpu"
 
     def run(self, plan: StepPlan) -> Computing:
         """Compute a plan; see `scheduler.step.Runner`."""
@@ -58,16 +60,12 @@ class PackedRunner:
         logits, owners = self._forward(plan)
         # What is kept is read before anything is written, and waited for: a write to an array that has still to be read copies it.
         mx.eval(kept)
-        handed_out = monotonic()
         if not owners:
-            mx.async_eval(logits, self._slabs.arrays())  # type: ignore[no-untyped-call]
-            return _Underway(None, logits, (), handed_out - began, 0.0)
+            return _Underway(self._slabs, logits, None, (), monotonic() - began)
         sampled = sample(logits, [Draw(owner.request.sampling, owner.position, owner.changes) for owner in owners])
         ids = [owner.request_id for owner in owners]
         self._drawn = _Drawn(sampled.tokens, {request_id: index for index, request_id in enumerate(ids)})
-        # Nothing but the runner may hold on to the slabs: a write to an array that somebody else can see copies all of it.
-        mx.async_eval(sampled.arrays(), self._slabs.arrays())  # type: ignore[no-untyped-call]
-        return _Underway(sampled, logits, ids, handed_out - began, monotonic() - handed_out)
+        return _Underway(self._slabs, logits, sampled, ids, monotonic() - began)
 
     def _forward(self, plan: StepPlan) -> tuple[mx.array, list[Sequence]]:
         """The logits that are wanted, (sequences, vocabulary), or one that isn't, and the sequences that they are for."""
@@ -129,24 +127,31 @@ class _Drawn:
 
 @dataclass(frozen=True, slots=True)
 class _Underway:
-    """A step that the device is computing. See `scheduler.step.Computing`.
+    """A step that the device is to compute. See `scheduler.step.Computing`.
 
     Attributes:
+        slabs: What it writes to.
+        logits: What its tokens are drawn from.
         sampled: What is drawn, for whom `ids` say, if for anybody.
-        logits: What it is drawn from.
-        forward, draw: Seconds that it took to hand them out.
+        built: Seconds that it took to say what is to be computed.
     """
 
-    sampled: Sampled | None
+    slabs: Slabs
     logits: mx.array
+    sampled: Sampled | None
     ids: Ordered[str]
-    forward: float
-    draw: float
+    built: float
+
+    def launch(self) -> None:
+        # Nothing but the runner may hold on to the slabs' arrays: a write to an array that somebody else can see copies all of it.
+        mx.async_eval(self._wanted(), self.slabs.arrays())  # type: ignore[no-untyped-call]
 
     def wait(self) -> StepResult:
         began = monotonic()
+        mx.eval(self._wanted())
         if self.sampled is None:
-            mx.eval(self.logits)
-            return StepResult({}, forward=self.forward, sample=self.draw + monotonic() - began)
-        mx.eval(self.sampled.arrays())
-        return self.sampled.result(self.ids, self.forward, self.draw + monotonic() - began)
+            return StepResult({}, forward=self.built, sample=monotonic() - began)
+        return self.sampled.result(self.ids, self.built, monotonic() - began)
+
+    def _wanted(self) -> list[mx.array]:
+        return [self.logits] if self.sampled is None else self.sampled.arrays()

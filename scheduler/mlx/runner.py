@@ -35,6 +35,7 @@ class MlxRunner:
     """
 
     looks_ahead = False
+    launch_blocks = False
 
     def __init__(self, model: LanguageModel) -> None:
         self._model = model

@@ -63,6 +63,7 @@ class Watched:
     def __init__(self, runner):
         self._runner = runner
         self.looks_ahead = runner.looks_ahead
+        self.launch_blocks = runner.launch_blocks
         self.chunks = {}
         self.widest = 0
 

@@ -16,11 +16,28 @@ MODELS = ("breaks", "drifting", "echo", "endless", "unloadable")
 CHOICE_SEEDS = [SamplingParams(seed=0).for_choice(index).seed for index in range(8)]
 
 
+class Launched:
+    """A step's result, to be had once it has been launched."""
+
+    def __init__(self, result: StepResult) -> None:
+        self._result = result
+        self.launches = 0
+
+    def launch(self) -> None:
+        self.launches += 1
+
+    def wait(self) -> StepResult:
+        assert self.launches == 1
+        return self._result
+
+
 class EchoRunner:
     """Computes the prompt's own tokens again, one a step, and checks that it is used as a runner may be."""
 
-    def __init__(self, *, looks_ahead: bool = False) -> None:
+    def __init__(self, *, looks_ahead: bool = False, launch_blocks: bool = False) -> None:
         self.looks_ahead = looks_ahead
+        self.launch_blocks = launch_blocks
+        self.latest: Launched | None = None
         self.plans: list[StepPlan] = []
         self._drawn: dict[str, int] = {}
         self._fed: dict[str, int] = {}
@@ -42,7 +59,12 @@ class EchoRunner:
         """For how many tokens KV is kept."""
         return sum(self._sizes[block_id] for block_id in self.blocks)
 
-    def run(self, plan: StepPlan) -> StepResult:
+    def run(self, plan: StepPlan) -> Launched:
+        assert self.latest is None or self.latest.launches == 1, "a plan before the one before was launched"
+        self.latest = Launched(self.compute(plan))
+        return self.latest
+
+    def compute(self, plan: StepPlan) -> StepResult:
         self.plans.append(plan)
         for request_id, kept in plan.keep:
             if kept.checkpoint is not None:
@@ -99,9 +121,9 @@ class EchoRunner:
 class EndlessRunner(EchoRunner):
     """Says the prompt again and again, at the pace of a real model, so that it is still talking whenever one looks."""
 
-    def run(self, plan: StepPlan) -> StepResult:
+    def compute(self, plan: StepPlan) -> StepResult:
         time.sleep(0.005)
-        return super().run(plan)
+        return super().compute(plan)
 
     def _next(self, prompt: Sequence[int], position: int) -> int:
         return prompt[position % len(prompt)]
@@ -110,8 +132,8 @@ class EndlessRunner(EchoRunner):
 class DriftingRunner(EchoRunner):
     """Says the prompt's first letter for ever, and each choice one letter further, by what its seed is."""
 
-    def run(self, plan: StepPlan) -> StepResult:
-        result = super().run(plan)
+    def compute(self, plan: StepPlan) -> StepResult:
+        result = super().compute(plan)
         first = {}
         for sequence in (*plan.decode, *(sequence for chunk in plan.prefill for sequence in chunk.sampled)):
             first[sequence.request_id] = sequence.request.prompt[0] + CHOICE_SEEDS.index(sequence.request.sampling.seed)
@@ -125,10 +147,10 @@ class BrokenRunner(EchoRunner):
         super().__init__()
         self._at = at
 
-    def run(self, plan: StepPlan) -> StepResult:
+    def compute(self, plan: StepPlan) -> StepResult:
         if len(self.plans) + 1 == self._at:
             raise RuntimeError("out of memory")
-        return super().run(plan)
+        return super().compute(plan)
 
 
 class ByteTokenizer:

@@ -9,7 +9,6 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from scheduler.core import EngineCore
 from scheduler.kv_cost import KvCost
-from scheduler.pace import StepPacer
 from scheduler.policy import FirstComeFirstServed
 from scheduler.prefix_cache import BLOCK_TOKENS
 from scheduler.request import FinishReason, Request
@@ -65,7 +64,7 @@ def test_a_long_prompt_goes_in_by_chunks_while_others_decode():
     advance(scheduler)
     scheduler.add(request("long", prompt=range(10)))
     chunks = []
-    for _ in range(3):
+    for _ in range(4):  # one of which measures decoding alone
         plan = advance(scheduler)
         assert [s.request_id for s in plan.decode] == ["a"]
         chunks += [(c.start, c.stop) for c in plan.prefill]
@@ -87,50 +86,6 @@ def test_prompts_take_what_is_left_of_the_time_that_streams_may_wait():
     advance(scheduler, seconds=0.05)
     scheduler.add(request("long", prompt=range(5000)))
     assert 70 <= advance(scheduler, seconds=0.25).prompt_tokens <= 80
-
-
-def paced(decode, each, max_stall=0.2):
-    """A pacer that has seen a machine of some speed: seconds to decode, and for each token of prompts."""
-    pacer = StepPacer(max_stall, largest=4096)
-    for _ in range(40):
-        pacer.observe(decode, prompt_tokens=0, decoding=True)
-        tokens = pacer.budget(decoding=True)
-        for fed in (tokens, tokens // 2 + 1):  # the last chunk of a prompt is a shorter one
-            pacer.observe(decode + fed * each, prompt_tokens=fed, decoding=True)
-    return pacer
-
-
-@pytest.mark.parametrize(
-    ("machine", "tokens"),
-    [
-        ((0.04, 0.001), 60),  # two and a half times 40 ms
-        ((0.1, 0.001), 100),  # two and a half times would be more than is allowed
-        ((0.002, 0.001), 23),  # an eighth of what is allowed
-        ((0.3, 0.001), 16),  # nothing is left
-    ],
-)
-def test_the_budget_follows_the_machine(machine, tokens):
-    assert paced(*machine).budget(decoding=True) == pytest.approx(tokens, rel=0.05)
-
-
-def test_a_prompts_short_last_chunk_says_little_of_what_tokens_cost():
-    pacer = paced(0.006, 0.00001)
-    before = pacer.budget(decoding=True)
-    pacer.observe(0.006 + 0.004, prompt_tokens=3, decoding=True)
-    assert pacer.budget(decoding=True) > 0.8 * before
-
-
-def test_a_step_that_took_long_for_once_is_forgotten_soon():
-    pacer = paced(0.04, 0.001)
-    pacer.observe(9.0, prompt_tokens=60, decoding=True)
-    for _ in range(10):
-        fed = pacer.budget(decoding=True)
-        pacer.observe(0.04 + fed * 0.001, prompt_tokens=fed, decoding=True)
-    assert pacer.budget(decoding=True) == pytest.approx(60, rel=0.2)
-    for _ in range(5):
-        fed = pacer.budget(decoding=False)
-        pacer.observe(fed * 0.001, prompt_tokens=fed, decoding=False)
-    assert pacer.budget(decoding=False) == pytest.approx(500, rel=0.2)
 
 
 def kv_scheduler(budget, **config):
@@ -188,8 +143,9 @@ def test_a_sequence_ends_at_the_stop_token_or_at_max_tokens():
     assert ends == {"stops": (END, FinishReason.STOP), "full": (6, FinishReason.LENGTH)}
 
 
-def ahead(**config):
-    return EngineCore(runner := EchoRunner(looks_ahead=True), SchedulerConfig(**config)), runner
+def ahead(*, launch_blocks=False, **config):
+    runner = EchoRunner(looks_ahead=True, launch_blocks=launch_blocks)
+    return EngineCore(runner, SchedulerConfig(**config)), runner
 
 
 def test_a_step_is_given_out_before_the_tokens_of_the_one_before_are_known():
@@ -199,6 +155,17 @@ def test_a_step_is_given_out_before_the_tokens_of_the_one_before_are_known():
     assert len(runner.plans) == 1
     assert [event.token for event in core.step().events] == [5]
     assert len(runner.plans) == 2
+    assert [event.token for event in run_all(core)] == [6, END]
+
+
+def test_where_launching_blocks_a_step_is_launched_after_the_tokens_of_the_one_before_were_said():
+    core, runner = ahead(launch_blocks=True)
+    core.add(request("a", prompt=[5, 6]))
+    assert core.step().events == ()
+    assert runner.latest.launches == 0
+    first = runner.latest
+    assert [event.token for event in core.step().events] == [5]
+    assert (len(runner.plans), first.launches, runner.latest.launches) == (2, 1, 0)
     assert [event.token for event in run_all(core)] == [6, END]
 
 
@@ -396,11 +363,12 @@ class SchedulerMachine(RuleBasedStateMachine):
     """Random arrivals, aborts and steps: nothing is lost, doubled or changed, and all ends when it may."""
 
     looks_ahead = False
+    launch_blocks = False
     config = SchedulerConfig(kv_cost=KvCost(per_token=1), kv_budget=300)
 
     def __init__(self):
         super().__init__()
-        self.runner = EchoRunner(looks_ahead=self.looks_ahead)
+        self.runner = EchoRunner(looks_ahead=self.looks_ahead, launch_blocks=self.launch_blocks)
         self.core = EngineCore(self.runner, replace(self.config, max_num_seqs=3, max_step_tokens=40, reuse_kv=True))
         self.wanted = {}
         self.got = {}
@@ -501,3 +469,13 @@ class AheadMachine(SchedulerMachine):
 
 TestAheadMachine = AheadMachine.TestCase
 TestAheadMachine.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+
+
+class BlockingMachine(AheadMachine):
+    """The same where launching blocks."""
+
+    launch_blocks = True
+
+
+TestBlockingMachine = BlockingMachine.TestCase
+TestBlockingMachine.settings = TestAheadMachine.settings
