@@ -172,15 +172,6 @@ def test_only_what_has_changed_is_read_again(tmp_path, readings):
     assert set(readings) >= {"a", "b", "c"}
 
 
-def test_a_change_right_after_a_scan_that_leaves_size_and_time_alone_is_seen(tmp_path):
-    write_model(tmp_path, "m")
-    discovery = Discovery([tmp_path])
-    config = tmp_path / "m/config.json"
-    for architecture in ("llama", "qwen2", "gemma", "qwen3") * 5:
-        config.write_text(json.dumps({"model_type": architecture}))
-        assert discovery.scan().models["m"].architecture == architecture
-
-
 def test_models_come_and_go_between_scans(tmp_path):
     discovery = Discovery([tmp_path / "models"])
     assert discovery.scan().models == {}
