@@ -35,7 +35,8 @@ from actors.contracts import (
     TokenPrompt,
 )
 from actors.engine.engine import Engine
-from actors.runtime import LogConfig, RayRuntime, RuntimeConfig
+from actors.logs import LogConfig
+from actors.runtime import RayRuntime, RuntimeConfig
 from benchmarks.instant import CONTEXT, INSTANT_BACKEND, load_backend
 from benchmarks.report import finish, new_document, table
 from benchmarks.stats import percentile

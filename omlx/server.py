@@ -15,7 +15,8 @@ from fastapi import FastAPI
 
 from actors.contracts import CatalogConfig
 from actors.errors import OmlxError
-from actors.runtime import LogConfig, RayRuntime, RuntimeConfig
+from actors.logs import LogConfig
+from actors.runtime import RayRuntime, RuntimeConfig
 from omlx.app import create_app
 from omlx.services import Services
 from omlx.settings import ServeSettings
