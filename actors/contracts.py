@@ -215,8 +215,9 @@ class EngineOptions:
         max_queued_requests: The most that wait; more are refused. May be changed while it runs.
         max_decode_stall_ms: Milliseconds that a step may take while answers are being generated; None leaves it to the
             device: 100 on a GPU, 600 on the CPU.
-        kv_cache_bytes: What the KV of all requests may take; None leaves it to the machine's memory.
-        trust_remote_code: Whether Python files of the model's folder may be run.
+        kv_cache_bytes: What the KV of all requests may take, that kept for requests to come included. None leaves it to the
+            machine: half of its memory less the model's weights, and a twentieth at the least.
+        trust_remote_code: Whether Python files of the model's folder may be run; where there are some, loading fails without it.
     """
 
     max_concurrent_requests: int = 8
@@ -250,9 +251,11 @@ class EngineUsage:
     """What an engine is doing.
 
     Attributes:
-        in_flight: Jobs that have not ended.
-        idle_seconds: For how long there has been none; 0 while there is one.
-        memory_bytes: What its process takes: resident memory, and on a GPU what MLX holds there.
+        in_flight: Jobs that have not ended, those still being taken in included.
+        idle_seconds: For how long there has been none, since the last one ended or since the load; 0 before that, and while there
+            is one.
+        memory_bytes: What its process takes: resident memory (on macOS its footprint, where Metal's buffers count), and on a GPU
+            with memory of its own what MLX holds there.
     """
 
     in_flight: int
@@ -330,16 +333,24 @@ class EngineClient(Protocol):
     async def retire(self, *, only_if_idle: bool = False) -> bool:
         """Take no more jobs: `submit` raises `EngineError` from now on, and those that were taken go on.
 
-        With `only_if_idle`, nothing changes unless no job is in flight. Returns whether it takes no more.
+        With `only_if_idle`, nothing changes unless no job is in flight and the last words of those that were are on their way.
+        Returns whether it takes no more.
         """
         ...
 
     async def idle(self) -> None:
-        """Return when no job is in flight. Raises `EngineError` when the process is gone."""
+        """Return when no job is in flight, and the last words of those that were are on their way or nobody comes for them.
+
+        Raises `EngineError` when the process is gone.
+        """
         ...
 
     async def configure(self, options: EngineOptions) -> None:
-        """Work with other options from the next step on, those that may be changed while it runs."""
+        """Work with other options from the next step on, those that may be changed while it runs; the others stay as they are.
+
+        Requests in a batch that shrinks finish in it. `EngineHost.running` tells the options that hold. Raises
+        `InvalidSettingError`, or `EngineError` when the process is gone.
+        """
         ...
 
 
@@ -356,6 +367,15 @@ class EngineHost(Protocol):
 
     async def kill(self, engine_id: str) -> None:
         """End a process, whatever it is doing. Unknown ids are ignored."""
+        ...
+
+    async def room(self) -> Sequence[int] | None:
+        """Bytes of memory that are not promised to an engine yet, node by node: what `start` finds a place by.
+
+        An engine for which no node has room waits until one has, so ask before. A node that has just come or gone, or an engine
+        that has just been started, may take a moment to show. None where there are no nodes to choose from: engines run on
+        this machine, whatever they take.
+        """
         ...
 
     async def connect(self, engine_id: str) -> EngineClient:

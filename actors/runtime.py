@@ -10,10 +10,9 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,39 +24,22 @@ if (Path.home() / ".ray" / "auth_token").exists():
     os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 import ray
+from ray._private.state import available_resources_per_node
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError, RayTaskError
 
-from actors.contracts import CatalogConfig, EngineClient, EngineInfo, EngineSpec, Job, ModelInfo, Route, RoutingTable
+from actors.contracts import EngineClient, EngineInfo, EngineOptions, EngineSpec, EngineUsage, Job, Route
+from actors.control import CatalogClient, CatalogConfig, CatalogStatus, RoutingTable, Served, SettingsView
 from actors.errors import CatalogError, EngineError, OmlxError
+from actors.logs import LogConfig
 
 _NAMESPACE = "omlx"
 _CATALOG = "catalog"
 _ENGINE_PREFIX = "engine:"
 _OBJECT_STORE_BYTES = 78_643_200  # the least that Ray takes; only small items travel
 _MANY = 10_000  # concurrent calls of an async actor: waiting calls cost nothing
+_ANSWER_SECONDS = 30  # for an engine that is alive to say which it is, while it imports what it needs too
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True)
-class LogConfig:
-    """Where an actor's log lines go: a file of its own, `<folder>/<who>.log`, of bounded size.
-
-    Attributes:
-        folder: Created where it is missing.
-        level: `debug`, `info`, `warning` or `error`.
-    """
-
-    folder: Path
-    level: str = "info"
-
-    def begin(self, who: str) -> None:
-        """Send this process' log lines to its file."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        handler = RotatingFileHandler(self.folder / f"{who}.log", maxBytes=1_000_000, backupCount=2, encoding="utf-8")
-        logging.basicConfig(
-            level=self.level.upper(), format="%(asctime)s %(levelname)s %(message)s", handlers=[handler], force=True
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +54,7 @@ class RuntimeConfig:
     """
 
     work_dir: Path
-    logs: "LogConfig"
+    logs: LogConfig
     address: str | None = None
 
 
@@ -116,7 +98,7 @@ class RayRuntime:
                 max_task_retries=-1,
                 runtime_env={"env_vars": _worker_environment()},
             )
-            .remote(self._catalog_config, self._config.logs)
+            .remote(self._catalog_config, self._config.logs, by_memory=self._is_joined)
         )
         ray.get(self._catalog.ready.remote())
 
@@ -126,13 +108,17 @@ class RayRuntime:
 
     def engines(self) -> "RayEngineHost":
         """What connects to engines."""
-        return RayEngineHost(self._config.logs)
+        return RayEngineHost(self._config.logs, by_memory=self._is_joined)
+
+    @property
+    def _is_joined(self) -> bool:
+        return self._config.address is not None
 
     def stop(self) -> None:
         """End the catalog and every engine, and leave Ray; a private runtime ends with that."""
         if not ray.is_initialized():
             return
-        if self._config.address is not None and self._catalog is not None:
+        if self._is_joined and self._catalog is not None:
             with suppress(RayError):
                 ray.get(self._catalog.stop.remote(), timeout=3)
             ray.kill(self._catalog)
@@ -142,19 +128,37 @@ class RayRuntime:
 
 
 class RayCatalogClient:
-    """See `actors.contracts.CatalogClient`."""
+    """See `actors.control.CatalogClient`."""
 
     def __init__(self, actor: Any) -> None:
         self._actor = actor
 
-    async def models(self) -> Sequence[ModelInfo]:
-        return await self._call(self._actor.models.remote())
+    async def served(self) -> Sequence[Served]:
+        return await self._call(self._actor.served.remote())
 
-    async def route(self, model_id: str, gone: str | None = None) -> Route:
-        return await self._call(self._actor.route.remote(model_id, gone))
+    async def find(self, name: str) -> Served:
+        return await self._call(self._actor.find.remote(name))
+
+    async def route(self, name: str, gone: str | None = None) -> Route:
+        return await self._call(self._actor.route.remote(name, gone))
 
     async def watch(self, revision: int) -> RoutingTable:
         return await self._call(self._actor.watch.remote(revision))
+
+    async def status(self) -> CatalogStatus:
+        return await self._call(self._actor.status.remote())
+
+    async def load(self, name: str) -> None:
+        await self._call(self._actor.load.remote(name))
+
+    async def unload(self, name: str, *, cancel: bool = False) -> None:
+        await self._call(self._actor.unload.remote(name, cancel=cancel))
+
+    async def settings(self, name: str | None = None) -> SettingsView:
+        return await self._call(self._actor.settings.remote(name))
+
+    async def change_settings(self, name: str | None, changes: Mapping[str, Any], revision: str | None) -> SettingsView:
+        return await self._call(self._actor.change_settings.remote(name, dict(changes), revision))
 
     async def pid(self) -> int:
         """The catalog's process."""
@@ -201,6 +205,18 @@ class RayEngineClient:
         with suppress(RayError):
             await self._actor.forever.remote()
 
+    async def usage(self) -> EngineUsage:
+        return await self._call(self._actor.usage.remote())
+
+    async def retire(self, *, only_if_idle: bool = False) -> bool:
+        return await self._call(self._actor.retire.remote(only_if_idle=only_if_idle))
+
+    async def idle(self) -> None:
+        await self._call(self._actor.idle.remote())
+
+    async def configure(self, options: EngineOptions) -> None:
+        await self._call(self._actor.configure.remote(options))
+
     async def _call(self, reference: Awaitable[_T]) -> _T:
         try:
             return await reference
@@ -215,10 +231,16 @@ class RayEngineClient:
 
 
 class RayEngineHost:
-    """See `actors.contracts.EngineHost`: engines are named, detached actors."""
+    """See `actors.contracts.EngineHost`: engines are named, detached actors.
 
-    def __init__(self, logs: "LogConfig") -> None:
+    Args:
+        logs: Where their log lines go.
+        by_memory: Whether each is placed on a node that has its memory to promise.
+    """
+
+    def __init__(self, logs: LogConfig, *, by_memory: bool = False) -> None:
         self._logs = logs
+        self._by_memory = by_memory
 
     async def start(self, spec: EngineSpec) -> EngineClient:
         actor = (
@@ -227,6 +249,7 @@ class RayEngineHost:
                 name=_ENGINE_PREFIX + json.dumps([spec.engine_id, spec.model.model_id]),
                 lifetime="detached",
                 num_cpus=0,
+                memory=spec.memory_bytes if self._by_memory else 0,
                 max_concurrency=_MANY,
                 max_restarts=0,  # the catalog decides whether and when
                 max_task_retries=0,
@@ -237,19 +260,19 @@ class RayEngineHost:
         return RayEngineClient(spec.model.model_id, actor)
 
     async def running(self) -> Sequence[tuple[EngineSpec, EngineClient]]:
-        found: list[tuple[EngineSpec, EngineClient]] = []
-        for name in _engine_names():
-            with suppress(RayError, ValueError):  # it ended meanwhile
-                actor = ray.get_actor(name)
-                spec = await actor.describe.remote()
-                found.append((spec, RayEngineClient(spec.model.model_id, actor)))
-        return found
+        found = await asyncio.gather(*(self._describe(name) for name in _engine_names()))
+        return [each for each in found if each is not None]
 
     async def kill(self, engine_id: str) -> None:
         for name in _engine_names():
             if _engine_of(name)[0] == engine_id:
-                with suppress(RayError, ValueError):
-                    ray.kill(ray.get_actor(name))
+                _kill(name)
+
+    async def room(self) -> Sequence[int] | None:
+        if not self._by_memory:
+            return None
+        nodes = await asyncio.to_thread(available_resources_per_node)
+        return [int(resources.get("memory", 0)) for resources in nodes.values()]
 
     async def connect(self, engine_id: str) -> EngineClient:
         for name in _engine_names():
@@ -259,38 +282,61 @@ class RayEngineHost:
                     return RayEngineClient(model_id, ray.get_actor(name))
         raise EngineError(engine_id, "its process has ended")
 
+    async def _describe(self, name: str) -> tuple[EngineSpec, EngineClient] | None:
+        """An engine by its actor's name; None for one that has ended meanwhile. One that doesn't come up is killed."""
+        try:
+            actor = ray.get_actor(name)
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                spec = await actor.describe.remote()
+        except TimeoutError:
+            # It waits for a place on a node, and nobody waits for it any more.
+            _log.warning("%s does not answer; ending it", name)
+            _kill(name)
+            return None
+        except (RayError, ValueError):
+            return None
+        return spec, RayEngineClient(spec.model.model_id, actor)
 
+
+def _delegating(protocol: type, *but: str) -> Callable[[type[_T]], type[_T]]:
+    """Gives an actor's class the calls of a protocol, except some: each is passed on to what the actor's `_behind` answers."""
+
+    def delegation(name: str) -> Callable[..., Awaitable[Any]]:
+        async def call(self: Any, *args: Any, **options: Any) -> Any:
+            return await getattr(await self._behind(), name)(*args, **options)
+
+        call.__name__ = name
+        return call
+
+    def complete(actor_class: type[_T]) -> type[_T]:
+        for name in vars(protocol):
+            if not name.startswith("_") and name not in but:
+                setattr(actor_class, name, delegation(name))
+        return actor_class
+
+    return complete
+
+
+@_delegating(CatalogClient)
 class _CatalogActor:
     """The catalog's process."""
 
-    def __init__(self, config: CatalogConfig, logs: "LogConfig") -> None:
+    def __init__(self, config: CatalogConfig, logs: LogConfig, *, by_memory: bool) -> None:
         logs.begin("catalog")
         self._config = config
-        self._logs = logs
+        self._host = RayEngineHost(logs, by_memory=by_memory)
         self._starting: asyncio.Future[Any] | None = None
 
     async def ready(self) -> None:
-        await self._catalog()
-
-    async def models(self) -> Sequence[ModelInfo]:
-        models: Sequence[ModelInfo] = await (await self._catalog()).models()
-        return models
-
-    async def route(self, model_id: str, gone: str | None) -> Route:
-        route: Route = await (await self._catalog()).route(model_id, gone)
-        return route
-
-    async def watch(self, revision: int) -> RoutingTable:
-        table: RoutingTable = await (await self._catalog()).watch(revision)
-        return table
+        await self._behind()
 
     async def pid(self) -> int:
         return os.getpid()
 
     async def stop(self) -> None:
-        await (await self._catalog()).stop()
+        await (await self._behind()).stop()
 
-    async def _catalog(self) -> Any:
+    async def _behind(self) -> Any:
         # Not in __init__: an async actor has no event loop there yet.
         if self._starting is None:
             self._starting = asyncio.ensure_future(self._start())
@@ -299,30 +345,22 @@ class _CatalogActor:
     async def _start(self) -> Any:
         from actors.catalog.catalog import Catalog
 
-        catalog = Catalog(self._config, RayEngineHost(self._logs))
+        catalog = Catalog(self._config, self._host)
         await catalog.start()
         return catalog
 
 
+@_delegating(EngineClient, "stream", "closed")
 class _EngineActor:
     """An engine's process."""
 
-    def __init__(self, spec: EngineSpec, logs: "LogConfig") -> None:
+    def __init__(self, spec: EngineSpec, logs: LogConfig) -> None:
         logs.begin(f"engine-{spec.model.model_id}")
         from actors.engine.engine import Engine
 
         module, _, function = spec.backend.partition(":")
         load_backend = getattr(importlib.import_module(module), function)
         self._engine = Engine(spec, load_backend, on_broken=self._end_soon)
-
-    async def load(self) -> EngineInfo:
-        return await self._engine.load()
-
-    async def submit(self, consumer: str, job: Job) -> int:
-        return await self._engine.submit(consumer, job)
-
-    async def abort(self, request_ids: Sequence[str]) -> None:
-        await self._engine.abort(request_ids)
 
     async def stream(self, consumer: str) -> AsyncIterator[bytes]:
         async for item in self._engine.stream(consumer):
@@ -334,6 +372,9 @@ class _EngineActor:
     async def forever(self) -> None:
         """Answers only by the process' death."""
         await asyncio.get_running_loop().create_future()
+
+    async def _behind(self) -> Any:
+        return self._engine
 
     def _end_soon(self, reason: str) -> None:
         # `exit_actor` would count as a wish; this is a failure. The delay lets the streams' last items go out.
@@ -368,6 +409,11 @@ def _is_alive(pid: int) -> bool:
 
 def _worker_environment() -> dict[str, str]:
     return {"RAY_USAGE_STATS_ENABLED": "0"}
+
+
+def _kill(name: str) -> None:
+    with suppress(RayError, ValueError):  # it has ended already
+        ray.kill(ray.get_actor(name))
 
 
 def _engine_names() -> list[str]:

@@ -4,8 +4,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from actors.contracts import ModelInfo
+from actors.contracts import EngineOptions
 from actors.engine.backend import Backend
+from actors.models import ModelInfo
 from scheduler.step import StepPlan, StepResult
 
 VOCABULARY = 256
@@ -57,13 +58,13 @@ class WordTokenizer:
         return " word"
 
     def apply_chat_template(
-        self, conversation: Sequence[Mapping[str, Any]], *, tokenize: bool, add_generation_prompt: bool
+        self, conversation: Sequence[Mapping[str, Any]], *, tokenize: bool, add_generation_prompt: bool, **variables: Any
     ) -> str:
         """There is none to apply."""
         raise NotImplementedError
 
 
-def load_backend(model: ModelInfo) -> Backend:
+def load_backend(model: ModelInfo, _options: EngineOptions) -> Backend:
     """The runner, with the tokenizer of the model's folder if that has one and with a trivial one otherwise.
 
     The model's id tells the pace: `instant`, or a number of microseconds a step.

@@ -15,8 +15,9 @@ from fastapi import FastAPI
 
 from actors.control import CatalogConfig, Served
 from actors.errors import OmlxError
+from actors.logs import LogConfig
 from actors.models import ModelType
-from actors.runtime import LogConfig, RayRuntime, RuntimeConfig
+from actors.runtime import RayRuntime, RuntimeConfig
 from omlx.app import create_app
 from omlx.services import Services
 from omlx.settings import ServeSettings

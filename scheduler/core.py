@@ -40,6 +40,10 @@ class EngineCore:
         """End a request; its row is out of the batch at the next step. False when it isn't here."""
         return self._scheduler.abort(request_id)
 
+    def resize(self, max_num_seqs: int) -> None:
+        """Change how many sequences may be in the batch; see `Scheduler.resize`."""
+        self._scheduler.resize(max_num_seqs)
+
     def step(self) -> StepOutput:
         """Take one step, and say what came of it.
 

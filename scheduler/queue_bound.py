@@ -18,6 +18,10 @@ class QueueBound:
         self._most = most
         self._ends: deque[float] = deque(maxlen=_REMEMBERED)
 
+    def resize(self, most: int) -> None:
+        """Change how many may be held at once; those beyond a lower number stay."""
+        self._most = most
+
     def ended(self, now: float) -> None:
         """A request came to its end, which is a place for another."""
         self._ends.append(now)

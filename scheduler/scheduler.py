@@ -3,7 +3,7 @@
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic
 
 from scheduler.checkpoints import checkpoints
@@ -94,6 +94,7 @@ class Scheduler:
         self._siblings = Siblings()
         self._sequences: dict[str, Sequence] = {}
         self._active: list[Sequence] = []
+        self._most_active = config.max_num_seqs  # more than that only after `resize`, until those beyond have ended
         self._dropped: list[str] = []
         self._keep: list[tuple[str, Keep]] = []
         cost = config.kv_cost
@@ -123,10 +124,19 @@ class Scheduler:
         self._fit_prefixes()
         return True
 
+    def resize(self, max_num_seqs: int) -> None:
+        """Change how many sequences may be in the batch, from the next plan on; those beyond a lower number stay until they end.
+
+        Raises `ValueError` below 1; then nothing has changed.
+        """
+        self.config = replace(self.config, max_num_seqs=max_num_seqs)
+        self._most_active = max(max_num_seqs, len(self._active))
+
     def schedule(self) -> StepPlan:
         """Make room for those who run, admit who fits, and plan one step."""
         assert len(self._planned) < 2, "a plan is made for the step after the one that is being computed, not beyond"
         self._take_as_fed()
+        self._most_active = max(self.config.max_num_seqs, min(self._most_active, len(self._active)))
         preempted = self._make_room()
         if not preempted:
             self._admit()
@@ -206,7 +216,7 @@ class Scheduler:
         held = [s.request_id for s in (*waiting, *self._active)]
         assert len(held) == len(set(held)), "a sequence is in two places"
         assert set(held) == set(self._sequences), "a sequence is lost"
-        assert len(self._active) <= self.config.max_num_seqs
+        assert len(self._active) <= self._most_active
         self._siblings.check_integrity()
         if self._prefixes is not None and not any(s.reused.blocks for s in self._active):
             self._prefixes.check_integrity()
@@ -352,7 +362,7 @@ class Scheduler:
         forks = 0
         for sibling in siblings:
             used += self._room([sibling])
-            if len(self._active) == self.config.max_num_seqs or not self._fits(used):
+            if len(self._active) >= self.config.max_num_seqs or not self._fits(used):
                 break
             sibling.fork(leader)
             self._policy.join(sibling)

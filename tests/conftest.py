@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from actors.contracts import CatalogConfig, EngineOptions
+from actors.control import CatalogConfig
 from tests.fakes.model import ECHO_BACKEND, MODELS, write_model
+
+ENGINE_SETTINGS = {"max_concurrent_requests": 3, "max_queued_requests": 4}
 
 
 @pytest.fixture(scope="session")
@@ -19,7 +21,8 @@ def model_dir(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def ray_runtime(model_dir, tmp_path_factory):
-    from actors.runtime import LogConfig, RayRuntime, RuntimeConfig
+    from actors.logs import LogConfig
+    from actors.runtime import RayRuntime, RuntimeConfig
 
     root = str(Path(__file__).parents[1])
     before = os.environ.get("PYTHONPATH")
@@ -28,7 +31,7 @@ def ray_runtime(model_dir, tmp_path_factory):
     work = tmp_path_factory.mktemp("run")
     runtime = RayRuntime(
         RuntimeConfig(work_dir=work, logs=LogConfig(work / "logs")),
-        CatalogConfig((model_dir,), EngineOptions(3, 4), backend=ECHO_BACKEND),
+        CatalogConfig((model_dir,), overrides=ENGINE_SETTINGS, backend=ECHO_BACKEND),
     )
     try:
         runtime.start()

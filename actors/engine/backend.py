@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from actors.contracts import ModelInfo
+from actors.contracts import EngineOptions
 from actors.engine.text import Tokenizer
+from actors.models import ModelInfo
 from scheduler.kv_cost import KvCost
 from scheduler.step import Runner
 
@@ -26,6 +27,7 @@ class Backend:
         max_decode_stall: Seconds that a step may take here while answers are being generated, unless told otherwise.
         device: `cpu`, `metal` or `cuda`, and what multiplies matrices there where that is a choice.
         warnings: What its user should know, a sentence each.
+        device_bytes: Bytes that it takes of a device's own memory, which don't count as this process'; any thread may ask.
     """
 
     runner: Runner
@@ -40,6 +42,7 @@ class Backend:
     reuse_kv: bool = False
     checkpoints: bool = False
     max_decode_stall: float = 0.1
+    device_bytes: Callable[[], int] = lambda: 0
 
 
-LoadBackend = Callable[[ModelInfo], Backend]
+LoadBackend = Callable[[ModelInfo, EngineOptions], Backend]

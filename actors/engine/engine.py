@@ -5,69 +5,31 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import replace
 from time import monotonic
 
-from actors.contracts import Delta, EngineInfo, EngineSpec, Job, TokenLogprob, Usage
+from actors.contracts import Delta, EngineInfo, EngineOptions, EngineSpec, EngineUsage, Job, TokenLogprob
+from actors.engine.answer import Answer, Choice
 from actors.engine.backend import Backend, LoadBackend
+from actors.engine.memory import process_bytes
+from actors.engine.occupancy import Occupancy
 from actors.engine.outbox import Outbox
 from actors.engine.relay import StepRelay
-from actors.engine.step_thread import Abort, Add, StepCallbacks, StepThread, Stop
-from actors.engine.text import AnswerText, check_parameters, encode_prompt, prompt_field
+from actors.engine.requests import requests_of
+from actors.engine.step_thread import Abort, Add, Resize, StepCallbacks, StepThread, Stop
+from actors.engine.text import AnswerText, check_parameters, encode_prompt
 from actors.engine.token_text import TokenTexts
-from actors.errors import ContextLengthError, EngineError, InvalidJobError, ModelLoadError, QueueFullError
+from actors.errors import EngineError, InvalidJobError, InvalidSettingError, ModelLoadError, QueueFullError
 from scheduler.queue_bound import QueueBound
-from scheduler.request import FinishReason, Request
+from scheduler.request import FinishReason
 from scheduler.scheduler import SchedulerConfig
 from scheduler.stats import SchedulerStats
 from scheduler.step import TokenEvent
 
 _log = logging.getLogger(__name__)
 _OVERTAKEN = 1024  # ids of aborts that found nothing: the jobs may still be on their way
-
-
-@dataclass(slots=True)
-class _Answer:
-    """A job that has not ended: whose it is, which of its choices go on, and what the others took.
-
-    Attributes:
-        running: The ids of the scheduler's requests that have not ended, one a choice, in order.
-        first: The last event of the first choice, once that has ended.
-    """
-
-    request_id: str
-    consumer: str
-    prompt_tokens: int
-    running: list[str]
-    completion_tokens: int = 0
-    first: TokenEvent | None = None
-    timer: asyncio.TimerHandle | None = None
-
-    def end(self) -> None:
-        """Let nothing happen to it any more."""
-        if self.timer is not None:
-            self.timer.cancel()
-
-    def usage(self) -> Usage:
-        """What all of it took, once every choice has ended."""
-        assert self.first is not None
-        return Usage(
-            self.prompt_tokens,
-            self.completion_tokens,
-            self.first.timing.queue,
-            self.first.timing.prefill,
-            self.first.decode,
-            self.first.cached_tokens,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    """One choice of an answer that has not ended: which, and its text so far."""
-
-    answer: _Answer
-    index: int
-    text: AnswerText
+_LAST_WORDS_SECONDS = 1.0  # for consumers to take what is left for them
 
 
 class Engine:
@@ -85,18 +47,20 @@ class Engine:
         self._on_broken = on_broken
         self._arriving: dict[str, Job] = {}  # by their ids: not answers yet
         self._aborted: dict[str, None] = {}  # ids of aborts that found nothing, the oldest first
-        self._answers: dict[str, _Answer] = {}  # by their jobs' ids
-        self._choices: dict[str, _Choice] = {}  # by the ids of the scheduler's requests
+        self._answers: dict[str, Answer] = {}  # by their jobs' ids
+        self._choices: dict[str, Choice] = {}  # by the ids of the scheduler's requests
         self._outboxes: dict[str, Outbox] = {}
         self._stats = SchedulerStats()
         self._thread: StepThread | None = None
         self._loaded: asyncio.Future[Backend] | None = None
         self._load_seconds = 0.0
+        self._device_bytes: Callable[[], int] | None = None
         self._token_texts: TokenTexts | None = None
         self._broken: str | None = None
+        self._retired = False
+        self._occupancy = Occupancy()
+        self._bound = QueueBound(_most_held(spec.options))
         # One thread: a tokenizer is not to be called twice at once.
-        options = spec.options
-        self._bound = QueueBound(options.max_concurrent_requests + options.max_queued_requests)
         self._encoder = ThreadPoolExecutor(1, thread_name_prefix="omlx-encode")
 
     async def load(self) -> EngineInfo:
@@ -117,6 +81,16 @@ class Engine:
         if job.request_id in self._aborted:
             del self._aborted[job.request_id]
             raise InvalidJobError(f"request {job.request_id!r} was aborted")
+        if self._retired:
+            raise EngineError(self.spec.model.model_id, "it takes no more requests")
+        self._occupancy.begin()
+        try:
+            return await self._take(consumer, job)
+        except BaseException:
+            self._occupancy.end()
+            raise
+
+    async def _take(self, consumer: str, job: Job) -> int:
         self._arriving[job.request_id] = job
         try:
             backend, prompt = await self._encoded(job)
@@ -125,22 +99,20 @@ class Engine:
         finally:
             if self._arriving.get(job.request_id) is job:
                 del self._arriving[job.request_id]
-        if len(prompt) >= backend.context_length:
-            raise ContextLengthError(len(prompt), backend.context_length, prompt_field(job))
+        requests = requests_of(backend, job, prompt)
         if self._broken is not None:
             raise EngineError(self.spec.model.model_id, self._broken)
         if consumer not in self._outboxes:
             raise InvalidJobError(f"consumer {consumer!r} has no stream open")
-        requests = _requests(backend, job, prompt)
         if job.request_id in self._answers or any(request.request_id in self._choices for request in requests):
             raise InvalidJobError(f"request {job.request_id!r} is already here")
         self._check_room()  # again: others came while the prompt was encoded
-        answer = _Answer(job.request_id, consumer, len(prompt), [request.request_id for request in requests])
+        answer = Answer(job.request_id, consumer, len(prompt), [request.request_id for request in requests])
         if job.timeout is not None:
             answer.timer = asyncio.get_running_loop().call_later(job.timeout, self._time_out, job.request_id, job.timeout)
         self._answers[job.request_id] = answer
         for index, request in enumerate(requests):
-            self._choices[request.request_id] = _Choice(answer, index, AnswerText(backend.tokenizer, job.stop))
+            self._choices[request.request_id] = Choice(answer, index, AnswerText(backend.tokenizer, job.stop))
         self._step_thread.put(Add(requests))
         return len(prompt)
 
@@ -172,6 +144,37 @@ class Engine:
             if self._outboxes.get(consumer) is outbox:
                 del self._outboxes[consumer]
                 await self.abort([key for key, answer in self._answers.items() if answer.consumer == consumer])
+
+    async def usage(self) -> EngineUsage:
+        """What it is doing, and what it takes."""
+        on_device = self._device_bytes() if self._device_bytes is not None else 0
+        return EngineUsage(self._occupancy.held, self._occupancy.idle_seconds, process_bytes() + on_device)
+
+    async def retire(self, *, only_if_idle: bool = False) -> bool:
+        """Take no more jobs; see `actors.contracts.EngineClient`. Last words that nobody has fetched yet count as work too."""
+        if only_if_idle and (self._occupancy.held or not all(outbox.is_empty for outbox in self._outboxes.values())):
+            return False
+        self._retired = True
+        return True
+
+    async def idle(self) -> None:
+        """Return when no job is in flight, and its last words have been fetched, unless nobody comes for them."""
+        await self._occupancy.empty()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS_SECONDS):
+                for outbox in tuple(self._outboxes.values()):
+                    await outbox.emptied()
+
+    async def configure(self, options: EngineOptions) -> None:
+        """Have another batch and queue from the next step on; other options stay. Raises `InvalidSettingError`."""
+        batch = options.max_concurrent_requests
+        if batch < 1:
+            raise InvalidSettingError("max_concurrent_requests", f"An engine answers at least 1 request at once, not {batch}.")
+        changed = replace(self.spec.options, max_concurrent_requests=batch, max_queued_requests=options.max_queued_requests)
+        self.spec = replace(self.spec, options=changed)
+        self._bound.resize(_most_held(changed))
+        if self._thread is not None:
+            self._thread.put(Resize(batch))
 
     async def stop(self) -> None:
         """End the step thread and every stream; requests still running end without another word."""
@@ -223,8 +226,8 @@ class Engine:
 
     def _load_on_thread(self) -> tuple[Backend, SchedulerConfig]:
         """The model, and the scheduler's bounds for it. Its context is what the KV budget has room for, at the most."""
-        backend = self._load_backend(self.spec.model)
         options = self.spec.options
+        backend = self._load_backend(self.spec.model, options)
         budget = options.kv_cache_bytes or backend.kv_budget
         if budget is not None:
             fits = backend.kv_cost.tokens_within(budget, backend.context_length)
@@ -248,13 +251,18 @@ class Engine:
             waiting = held - self.spec.options.max_concurrent_requests
             raise QueueFullError(self.spec.model.model_id, waiting, retry_after)
 
-    def _cut_off(self, answer: _Answer) -> None:
+    def _cut_off(self, answer: Answer) -> None:
         """End every choice that has not ended; nothing more is said of them."""
         for key in answer.running:
             del self._choices[key]
         self._step_thread.put(Abort(tuple(reversed(answer.running))))  # lest each in turn take over the prompt
+        self._end(answer)
+
+    def _end(self, answer: Answer) -> None:
+        """Nothing of a job goes on."""
         del self._answers[answer.request_id]
         answer.end()
+        self._occupancy.end()
 
     def _time_out(self, request_id: str, seconds: float) -> None:
         answer = self._answers[request_id]
@@ -269,7 +277,9 @@ class Engine:
     def _on_loaded(self, backend: Backend, seconds: float) -> None:
         assert self._loaded is not None
         self._load_seconds = seconds
+        self._device_bytes = backend.device_bytes
         self._token_texts = TokenTexts(backend.tokenizer)
+        self._occupancy.loaded()
         _log.info("loaded %s on %s in %.1f s", self.spec.model.model_id, backend.device, seconds)
         self._loaded.set_result(backend)
 
@@ -288,7 +298,7 @@ class Engine:
         for outbox in self._outboxes.values():
             outbox.send(stats)
 
-    def _delta(self, choice: _Choice, event: TokenEvent) -> Delta:
+    def _delta(self, choice: Choice, event: TokenEvent) -> Delta:
         choice.answer.completion_tokens += 1
         ends_by_token = event.finish_reason is FinishReason.STOP
         text = "" if ends_by_token else choice.text.add(event.token)
@@ -300,7 +310,7 @@ class Engine:
             return self._last(choice, event, text + choice.text.finish(), event.finish_reason)
         return Delta(choice.answer.request_id, text, 1, logprobs=self._logprobs(event), index=choice.index)
 
-    def _last(self, choice: _Choice, event: TokenEvent, text: str, reason: FinishReason) -> Delta:
+    def _last(self, choice: Choice, event: TokenEvent, text: str, reason: FinishReason) -> Delta:
         """A choice's last delta, which is its request's last when no other choice goes on."""
         answer = choice.answer
         del self._choices[event.request_id]
@@ -310,8 +320,7 @@ class Engine:
         usage = None
         if not answer.running:
             usage = answer.usage()
-            del self._answers[answer.request_id]
-            answer.end()
+            self._end(answer)
             self._bound.ended(monotonic())
         return Delta(answer.request_id, text, 1, reason.value, usage, None, self._logprobs(event), choice.index)
 
@@ -321,7 +330,7 @@ class Engine:
         assert self._token_texts is not None
         return (self._token_texts.describe(event.logprobs),)
 
-    def _put(self, answer: _Answer, delta: Delta) -> None:
+    def _put(self, answer: Answer, delta: Delta) -> None:
         outbox = self._outboxes.get(answer.consumer)
         if outbox is not None:
             outbox.put(delta)
@@ -330,10 +339,9 @@ class Engine:
         self._broken = f"{type(error).__name__}: {error}"
         _log.critical("the engine of %s broke", self.spec.model.model_id, exc_info=error)
         message = str(EngineError(self.spec.model.model_id, self._broken))
-        for request_id, answer in self._answers.items():
-            answer.end()
+        for request_id, answer in tuple(self._answers.items()):
             self._put(answer, Delta(request_id, finish_reason="error", error=message))
-        self._answers.clear()
+            self._end(answer)
         self._choices.clear()
         for outbox in self._outboxes.values():
             outbox.send(self._stats)
@@ -341,26 +349,5 @@ class Engine:
         self._on_broken(self._broken)
 
 
-def _requests(backend: Backend, job: Job, prompt: tuple[int, ...]) -> tuple[Request, ...]:
-    """What the scheduler gets for a job: a request a choice, the first with the job's own id."""
-    room = backend.context_length - len(prompt)
-    max_tokens = min(job.max_tokens or room, room)
-    return tuple(
-        Request(
-            request_id=f"{job.request_id}/{index}" if index else job.request_id,
-            prompt=prompt,
-            max_tokens=max_tokens,
-            stop_token_ids=_stop_token_ids(backend, job),
-            sampling=job.sampling.for_choice(index),
-            min_tokens=min(job.min_tokens, max_tokens),
-            priority=job.priority,
-            client=job.client,
-        )
-        for index in range(job.n)
-    )
-
-
-def _stop_token_ids(backend: Backend, job: Job) -> frozenset[int]:
-    """The tokens that end a job's answer; what a tokenizer knows beyond the model's own vocabulary can't come."""
-    own = () if job.ignore_eos else (token for token in backend.stop_token_ids if token < backend.vocabulary)
-    return frozenset((*own, *job.stop_token_ids))
+def _most_held(options: EngineOptions) -> int:
+    return options.max_concurrent_requests + options.max_queued_requests

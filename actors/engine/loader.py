@@ -20,11 +20,12 @@ from mlx.utils import tree_flatten
 from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.utils import dequantize_model, load_model, load_tokenizer
 
-from actors.contracts import ModelInfo
+from actors.contracts import EngineOptions
 from actors.engine.backend import Backend
+from actors.models import ModelInfo
 from scheduler.mlx import cpu
 from scheduler.mlx.cache import kv_cost
-from scheduler.mlx.device import device_kind, total_memory
+from scheduler.mlx.device import device_kind, gpu_memory, total_memory
 from scheduler.mlx.head import LastPosition, look_at_last_position
 from scheduler.mlx.packed import can_pack
 from scheduler.mlx.packed_runner import PackedRunner
@@ -38,17 +39,38 @@ _log = logging.getLogger(__name__)
 # model takes a quarter of it, and a chunk of less than a hundred tokens costs as much as one of a hundred.
 _GPU_STALL, _CPU_STALL = 0.1, 0.6
 _FALLBACK_CONTEXT = 4096  # tokens, for the rare model whose configuration doesn't say
+_DEFAULT = EngineOptions()
 
 
-def load_backend(model: ModelInfo) -> Backend:
-    """Load a model and its tokenizer; no code of the model's folder is run. Call on the thread that will step it."""
-    network, config = load_model(model.path, lazy=True, trust_remote_code=False)
+class UntrustedCodeError(ValueError):
+    """A model brings Python files along, and nobody has said that they may be run."""
+
+    def __init__(self, model: ModelInfo) -> None:
+        files = ", ".join(model.own_code)
+        super().__init__(
+            f"its folder has Python files of its own ({files}), which nothing runs unless the model's setting trust_remote_code is on. "
+            "They can do anything that you can: read them first."
+        )
+
+
+def load_backend(model: ModelInfo, options: EngineOptions = _DEFAULT) -> Backend:
+    """Load a model and its tokenizer. Call on the thread that will step it.
+
+    No code of the model's folder is run without `trust_remote_code`; where there is some, loading raises `UntrustedCodeError`
+    before anything of the folder is read.
+    """
+    trusted = options.trust_remote_code
+    if model.own_code and not trusted:
+        raise UntrustedCodeError(model)
+    if model.own_code:
+        _log.warning("running code of %s (%s), because trust_remote_code is set", model.path, ", ".join(model.own_code))
+    network, config = load_model(model.path, lazy=True, trust_remote_code=trusted)
     device = device_kind()
     if device == "cpu":
         network = _for_cpu(network)
     mx.eval(network.parameters())
     network.eval()
-    tokenizer = load_tokenizer(model.path, {"trust_remote_code": False}, eos_token_ids=config.get("eos_token_id"))
+    tokenizer = load_tokenizer(model.path, {"trust_remote_code": trusted}, eos_token_ids=config.get("eos_token_id"))
     cost = kv_cost(network)
     head = look_at_last_position(network)
     weights = sum(weight.nbytes for _, weight in tree_flatten(network.parameters()))
@@ -66,6 +88,7 @@ def load_backend(model: ModelInfo) -> Backend:
         stop_token_ids=frozenset(tokenizer.eos_token_ids),
         context_length=model.context_length or _FALLBACK_CONTEXT,
         device=f"cpu with {_blas.name}" if device == "cpu" and _blas else device,
+        device_bytes=gpu_memory,
         warnings=(f"No fast BLAS was found: {CURE}.",) if device == "cpu" and _blas is None else (),
     )
 

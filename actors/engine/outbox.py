@@ -16,10 +16,12 @@ class Outbox:
         # Set from the start: the first item, empty, tells the consumer that its stream is open.
         self._ready = asyncio.Event()
         self._ready.set()
+        self._emptied = asyncio.Event()
 
     def put(self, delta: Delta) -> None:
         """Add a delta; it travels with the step's others once `send` is called."""
         self._deltas.append(delta)
+        self._emptied.clear()
 
     def send(self, stats: SchedulerStats) -> None:
         """Let everything put so far go, with the engine's latest numbers."""
@@ -31,8 +33,19 @@ class Outbox:
         self._closed = True
         self._ready.set()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the stream has passed on all that was put, and waits for more."""
+        return self._emptied.is_set()
+
+    async def emptied(self) -> None:
+        """Return when it is empty."""
+        await self._emptied.wait()
+
     async def take(self) -> bytes | None:
-        """Wait for the next item; None once all is out after `close`."""
+        """Wait for the next item; None once all is out after `close`. To be called again when the one before is on its way."""
+        if not self._deltas:
+            self._emptied.set()
         await self._ready.wait()
         if self._closed and not self._deltas:
             return None

@@ -28,11 +28,18 @@ class Abort:
 
 
 @dataclass(frozen=True, slots=True)
+class Resize:
+    """Let so many sequences be in the batch."""
+
+    max_num_seqs: int
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """End the thread."""
 
 
-Command = Add | Abort | Stop
+Command = Add | Abort | Resize | Stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +94,8 @@ class StepThread(threading.Thread):
                     case Abort(request_ids):
                         for request_id in request_ids:
                             core.abort(request_id)
+                    case Resize(max_num_seqs):
+                        core.resize(max_num_seqs)
                     case Stop():
                         return
             output = core.step()

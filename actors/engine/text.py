@@ -9,6 +9,29 @@ from actors.errors import InvalidJobError
 BROKEN = "\ufffd"  # what decoding shows where a character's last bytes have not come yet
 
 
+# Arguments of transformers' `apply_chat_template` that say how to render and what to return, beside what it gives to the template
+# itself. A request's variables of these names would change more than the prompt's words.
+_RENDERING = frozenset(
+    {
+        "add_generation_prompt",
+        "chat_template",
+        "continue_final_message",
+        "conversation",
+        "max_length",
+        "messages",
+        "padding",
+        "return_assistant_tokens_mask",
+        "return_dict",
+        "return_tensors",
+        "sanitize_control_tokens",
+        "self",
+        "tokenize",
+        "tokenizer_kwargs",
+        "truncation",
+    }
+)
+
+
 class Tokenizer(Protocol):
     """What a model's tokenizer can do; transformers' and mlx-lm's do."""
 
@@ -27,9 +50,9 @@ class Tokenizer(Protocol):
         ...
 
     def apply_chat_template(
-        self, conversation: Sequence[Mapping[str, Any]], *, tokenize: bool, add_generation_prompt: bool
+        self, conversation: Sequence[Mapping[str, Any]], *, tokenize: bool, add_generation_prompt: bool, **variables: Any
     ) -> str:
-        """A conversation to the text that the model was trained on."""
+        """A conversation to the text that the model was trained on; by another template, if `chat_template` is among the variables."""
         ...
 
 
@@ -65,15 +88,26 @@ def prompt_field(job: Job) -> str:
 
 
 def _chat_text(tokenizer: Tokenizer, prompt: ChatPrompt) -> str:
-    if not tokenizer.chat_template:
+    if not tokenizer.chat_template and prompt.template is None:
         raise InvalidJobError("This model has no chat template; send its text to /v1/completions instead.", "messages")
+    taken = _RENDERING & prompt.variables.keys()
+    if taken:
+        message = f"Invalid 'chat_template_kwargs': {', '.join(sorted(taken))} can't be set; it is no variable of the template."
+        raise InvalidJobError(message, "chat_template_kwargs")
+    # Left out where there is none to give: some models' templates are functions, which know no such argument.
+    other = {} if prompt.template is None else {"chat_template": prompt.template}
     try:
         return tokenizer.apply_chat_template(
-            [dict(message) for message in prompt.messages], tokenize=False, add_generation_prompt=True
+            [dict(message) for message in prompt.messages],
+            tokenize=False,
+            add_generation_prompt=True,
+            **other,
+            **prompt.variables,
         )
     except Exception as error:
         # Templates are programs of their own and refuse what they don't know (a role, an order of turns).
-        raise InvalidJobError(f"The model's chat template refused the messages: {error}", "messages") from error
+        whose = "The model's" if prompt.template is None else "The"
+        raise InvalidJobError(f"{whose} chat template refused the messages: {error}", "messages") from error
 
 
 class Detokenizer:

@@ -12,6 +12,14 @@ def device_kind() -> str:
     return "metal" if mx.metal.is_available() else "cuda"
 
 
+def gpu_memory() -> int:
+    """Bytes that MLX holds of a GPU's own memory, what it keeps for use again included. Any thread may ask.
+
+    0 where arrays live in the system's memory, on the CPU and on Apple's GPUs: there they count as the process'.
+    """
+    return mx.get_active_memory() + mx.get_cache_memory() if device_kind() == "cuda" else 0
+
+
 def total_memory() -> int:
     """Bytes of the memory that models live in: the GPU's own, or the system's where it is the CPU's or shared."""
     if device_kind() == "cpu":

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from actors.catalog.catalog import Catalog
-from actors.contracts import CatalogConfig, EngineOptions
+from actors.control import CatalogConfig
+from tests.conftest import ENGINE_SETTINGS
 from tests.fakes.host import LocalHost
 
 
@@ -43,7 +44,7 @@ def run(request, model_dir):
 
     async def in_this_process(test):
         host = LocalHost()
-        catalog = Catalog(CatalogConfig((model_dir,), EngineOptions(3, 4)), host)
+        catalog = Catalog(CatalogConfig((model_dir,), overrides=ENGINE_SETTINGS), host)
 
         async def kill(client):
             await host.kill((await client.load()).engine_id)

@@ -2,19 +2,28 @@
 
 import asyncio
 from contextlib import aclosing, asynccontextmanager
+from time import monotonic
 from uuid import uuid4
 
 import pytest
 
-from actors.contracts import EngineOptions, EngineSpec, Job, LikelyToken, StepItem, TextPrompt
-from actors.errors import ContextLengthError, EngineError, InvalidJobError, ModelLoadError, QueueFullError
+from actors.contracts import ChatPrompt, EngineOptions, EngineSpec, Job, LikelyToken, StepItem, TextPrompt
+from actors.errors import (
+    ContextLengthError,
+    EngineError,
+    InvalidJobError,
+    InvalidSettingError,
+    ModelLoadError,
+    QueueFullError,
+)
 from scheduler.sampling import SamplingParams
 from tests.fakes.model import CONTEXT, ECHO_BACKEND, model_info
 
 
 @asynccontextmanager
 async def engine(world, model_id="echo", batch=3, queue=100):
-    spec = EngineSpec(f"{model_id}-{uuid4().hex[:6]}", model_info(model_id), EngineOptions(batch, queue), ECHO_BACKEND)
+    options = EngineOptions(batch, queue)
+    spec = EngineSpec(f"{model_id}-{uuid4().hex[:6]}", model_info(model_id), options, ECHO_BACKEND, memory_bytes=10_000_000)
     client = await world.host.start(spec)
     try:
         yield client
@@ -291,6 +300,17 @@ def test_a_killed_engine_ends_its_stream_with_an_error(run):
     run(test)
 
 
+def test_a_model_may_be_told_from_others_by_its_organization(run):
+    async def test(world):
+        async with engine(world, "org/echo") as client, reading(client) as deltas:
+            await client.submit("ingress", job("hi", "a"))
+            assert (await collect(deltas, 1))[0] == {"a": "hi"}
+            again = await world.host.connect((await client.load()).engine_id)
+            assert (await again.load()).model_id == "org/echo"
+
+    run(test)
+
+
 def test_a_broken_engine_tells_its_requests_why_and_ends(run):
     async def test(world):
         async with engine(world, "breaks") as client, reading(client) as deltas:
@@ -403,5 +423,218 @@ def test_a_lower_priority_is_handled_earlier(run):
             await client.submit("ingress", job("la", "urgent", max_tokens=2, priority=-1))
             _, ends = await collect(deltas, 3)
             assert list(ends) == ["first", "urgent", "later"]
+
+    run(test)
+
+
+def test_a_jobs_own_context_window_bounds_prompt_and_answer(run):
+    async def test(world):
+        async with engine(world, "endless") as client, reading(client) as deltas:
+            with pytest.raises(ContextLengthError) as caught:
+                await client.submit("ingress", job("x" * 20, context_window=20))
+            assert (caught.value.prompt_tokens, caught.value.context_length) == (20, 20)
+            await client.submit("ingress", job("x" * 16, "room", context_window=20))
+            await client.submit("ingress", job("x" * 16, "less", context_window=20, max_tokens=3))
+            await client.submit("ingress", job("x" * (CONTEXT - 2), "more", context_window=CONTEXT * 2))
+            _, ends = await collect(deltas, 3)
+            assert {name: end.usage.completion_tokens for name, end in ends.items()} == {"room": 4, "less": 3, "more": 2}
+
+    run(test)
+
+
+def chat(template=None, **variables):
+    return ChatPrompt(({"role": "user", "content": "hi"},), template, variables)
+
+
+def test_a_chat_is_put_into_words_by_the_jobs_template_and_variables(run):
+    async def test(world):
+        async with engine(world) as client, reading(client) as deltas:
+            await client.submit("ingress", Job("own", chat(mood="ignored by it")))
+            await client.submit("ingress", Job("other", chat("{role} ({mood}): {content}", mood="glad")))
+            texts, _ = await collect(deltas, 2)
+            assert texts == {"own": "hi", "other": "user (glad): hi"}
+            with pytest.raises(InvalidJobError, match="refused the messages") as caught:
+                await client.submit("ingress", Job("bad", chat("{unknown}")))
+            assert caught.value.param == "messages"
+
+    run(test)
+
+
+@pytest.mark.parametrize("name", ["tokenize", "add_generation_prompt", "chat_template", "conversation", "return_dict"])
+def test_a_template_variable_that_is_none_is_refused(run, name):
+    async def test(world):
+        async with engine(world) as client, reading(client):
+            with pytest.raises(InvalidJobError, match=name) as caught:
+                await client.submit("ingress", Job("a", chat(**{name: True})))
+            assert caught.value.param == "chat_template_kwargs"
+
+    run(test)
+
+
+def test_an_engine_tells_what_it_does_and_takes(run):
+    async def test(world):
+        async with engine(world, "endless", batch=1) as client, reading(client) as deltas:
+            before = await client.usage()
+            assert (before.in_flight, before.idle_seconds) == (0, 0)  # not loaded
+            assert before.memory_bytes >= 10_000_000
+            await client.load()
+            loaded = await client.usage()
+            assert 0 < loaded.idle_seconds < (await client.usage()).idle_seconds
+            await client.submit("ingress", job("la", "runs"))
+            await client.submit("ingress", job("la", "waits", n=2))
+            await anext(deltas)
+            usage = await client.usage()
+            assert (usage.in_flight, usage.idle_seconds) == (2, 0)
+            before = monotonic()
+            await client.abort(["runs", "waits"])
+            usage = await client.usage()
+            assert usage.in_flight == 0
+            assert 0 < usage.idle_seconds < monotonic() - before  # since the last one ended
+
+    run(test)
+
+
+def test_a_job_that_is_refused_is_not_in_flight(run):
+    async def test(world):
+        async with engine(world) as client, reading(client):
+            for refused in (job(""), job("x" * CONTEXT)):
+                with pytest.raises(InvalidJobError):
+                    await client.submit("ingress", refused)
+            assert (await client.usage()).in_flight == 0
+            await client.idle()
+
+    run(test)
+
+
+@asynccontextmanager
+async def listening(deltas):
+    """Have a consumer wait for more, as an ingress always does."""
+    more = asyncio.create_task(anext(deltas))
+    try:
+        yield
+    finally:
+        more.cancel()
+        await asyncio.wait([more])
+
+
+def test_a_retired_engine_takes_no_more_and_finishes_what_it_has(run):
+    async def test(world):
+        async with engine(world, "endless") as client, reading(client) as deltas:
+            await client.submit("ingress", job("la", "taken", max_tokens=40))
+            assert not await client.retire(only_if_idle=True)
+            await client.submit("ingress", job("la", "too", max_tokens=2))  # nothing has changed
+            assert await client.retire()
+            with pytest.raises(EngineError, match="no more"):
+                await client.submit("ingress", job("la"))
+            idle = asyncio.create_task(client.idle())
+            texts, ends = await collect(deltas, 2)
+            assert texts == {"taken": "la" * 20, "too": "la"}
+            assert {end.finish_reason for end in ends.values()} == {"length"}
+            async with listening(deltas):
+                await idle
+                assert await client.retire(only_if_idle=True)
+
+    run(test)
+
+
+def test_an_idle_engine_may_be_retired(run):
+    async def test(world):
+        async with engine(world) as client, reading(client) as deltas:
+            await client.submit("ingress", job("hi", "a"))
+            await collect(deltas, 1)
+            async with listening(deltas):
+                await client.idle()
+                assert await client.retire(only_if_idle=True)
+                with pytest.raises(EngineError, match="no more"):
+                    await client.submit("ingress", job("la"))
+
+    run(test)
+
+
+def test_an_engine_is_idle_when_its_last_job_has_ended_however_it_did(run):
+    async def test(world):
+        async with engine(world, "endless") as client, reading(client) as deltas:
+            await client.idle()  # nothing has come yet
+            await client.submit("ingress", job("la", "late", timeout=0.1))
+            await client.submit("ingress", job("la", "left"))
+            async with reading(client, "other"):
+                await client.submit("other", job("la", "closed"))
+                await client.submit("other", job("la", "short", max_tokens=2))
+            idle = asyncio.create_task(client.idle())
+            _, ends = await collect(deltas, 1)
+            assert ends["late"].finish_reason == "timeout"
+            assert not idle.done()
+            async with listening(deltas):
+                await client.abort(["left"])
+                await idle
+            assert (await client.usage()).in_flight == 0
+
+    run(test)
+
+
+def test_whoever_waits_for_an_engine_to_be_idle_hears_of_its_death(run):
+    async def test(world):
+        async with engine(world, "endless") as client, reading(client) as deltas:
+            await client.submit("ingress", job("la"))
+            await anext(deltas)
+            idle = asyncio.create_task(client.idle())
+            await asyncio.sleep(0)  # it has been asked
+            await world.kill(client)
+            with pytest.raises(EngineError):
+                await idle
+            for call in (client.usage, client.retire):
+                with pytest.raises(EngineError):
+                    await call()
+
+    run(test)
+
+
+def test_a_batch_can_be_resized_while_answers_go_on(run):
+    async def test(world):
+        async with engine(world, "endless", batch=1, queue=1) as client, reading(client) as deltas:
+            await client.submit("ingress", job("la", "a"))
+            await client.submit("ingress", job("lo", "b"))
+            with pytest.raises(QueueFullError):
+                await client.submit("ingress", job("le", "c"))
+            await client.configure(EngineOptions(2, 2))
+            await client.submit("ingress", job("le", "c", max_tokens=2))
+            while (await anext(deltas)).request_id != "b":  # beside "a", which has no end
+                pass
+            await client.configure(EngineOptions(1, 1))
+            with pytest.raises(QueueFullError):
+                await client.submit("ingress", job("li"))
+            await client.abort(["a"])
+            seen = [(await anext(deltas)).request_id for _ in range(20)]
+            assert "c" not in seen  # "b" goes on, and the batch holds no more
+            await client.abort(["b"])
+            _, ends = await collect(deltas, 1)
+            assert list(ends) == ["c"]
+
+    run(test)
+
+
+def test_changed_options_hold_from_the_load_on_and_are_told_to_whoever_finds_the_engine(run):
+    async def test(world):
+        async with engine(world, "endless", batch=1) as client:
+            await client.configure(EngineOptions(2, 5, kv_cache_bytes=7, trust_remote_code=True))
+            info = await client.load()
+            (spec,) = [spec for spec, _ in await world.host.running() if spec.engine_id == info.engine_id]
+            assert spec.options == EngineOptions(2, 5)  # the others need a reload
+            async with reading(client) as deltas:
+                await client.submit("ingress", job("la", "a"))
+                await client.submit("ingress", job("lo", "b", max_tokens=2))
+                _, ends = await collect(deltas, 1)
+                assert list(ends) == ["b"]
+
+    run(test)
+
+
+def test_a_batch_for_nobody_is_refused(run):
+    async def test(world):
+        async with engine(world) as client, reading(client) as deltas:
+            with pytest.raises(InvalidSettingError):
+                await client.configure(EngineOptions(max_concurrent_requests=0))
+            await client.submit("ingress", job("hi", "a"))
+            assert (await collect(deltas, 1))[0] == {"a": "hi"}
 
     run(test)

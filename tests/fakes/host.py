@@ -1,9 +1,10 @@
 """Engines in this process: real `Engine`s over a model without a tensor, started, found and killed like processes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 
-from actors.contracts import EngineInfo, EngineSpec, Job
+from actors.contracts import EngineInfo, EngineOptions, EngineSpec, EngineUsage, Job
 from actors.engine.backend import LoadBackend
 from actors.engine.engine import Engine
 from actors.errors import EngineError
@@ -11,13 +12,21 @@ from tests.fakes.model import echo_backend
 
 
 class LocalEngine:
-    """One engine and its mortality."""
+    """One engine and its mortality.
 
-    def __init__(self, spec: EngineSpec, load_backend: LoadBackend) -> None:
-        self.spec = spec
+    Args:
+        takes: What a process of its own would take, in bytes.
+    """
+
+    def __init__(self, spec: EngineSpec, load_backend: LoadBackend, takes: Callable[[EngineSpec], int]) -> None:
+        self.takes = takes
         self.killed = asyncio.Event()  # it says not another word
         self.dead = asyncio.Event()  # killed, or broken with its last words said
         self.engine = Engine(spec, load_backend, on_broken=lambda _reason: self.dead.set())
+
+    @property
+    def spec(self) -> EngineSpec:
+        return self.engine.spec
 
     async def kill(self) -> None:
         self.killed.set()
@@ -54,6 +63,19 @@ class LocalEngineClient:
     async def closed(self) -> None:
         await self._local.dead.wait()
 
+    async def usage(self) -> EngineUsage:
+        usage = await self._alive(self._local.engine.usage())
+        return replace(usage, memory_bytes=self._local.takes(self._local.spec))
+
+    async def retire(self, *, only_if_idle: bool = False) -> bool:
+        return await self._alive(self._local.engine.retire(only_if_idle=only_if_idle))
+
+    async def idle(self) -> None:
+        await self._alive(self._local.engine.idle())
+
+    async def configure(self, options: EngineOptions) -> None:
+        await self._alive(self._local.engine.configure(options))
+
     async def _alive(self, work):
         """The work's result, or the error that a caller gets when the process ends under it."""
         task = asyncio.ensure_future(work)
@@ -70,16 +92,29 @@ class LocalEngineClient:
 
 
 class LocalHost:
-    """See `actors.contracts.EngineHost`."""
+    """See `actors.contracts.EngineHost`.
 
-    def __init__(self, load_backend: LoadBackend = echo_backend) -> None:
+    Args:
+        load_backend: What the engines load.
+        takes: What an engine's process would take, in bytes; by default, what its spec expects.
+        nodes: What `room` answers.
+    """
+
+    def __init__(
+        self,
+        load_backend: LoadBackend = echo_backend,
+        takes: Callable[[EngineSpec], int] = lambda spec: spec.memory_bytes,
+        nodes: Sequence[int] | None = None,
+    ) -> None:
         self.load_backend = load_backend
+        self.takes = takes
+        self.nodes = nodes
         self.started: list[EngineSpec] = []
         self._engines: dict[str, LocalEngine] = {}
 
     async def start(self, spec: EngineSpec) -> LocalEngineClient:
         self.started.append(spec)
-        local = self._engines[spec.engine_id] = LocalEngine(spec, self.load_backend)
+        local = self._engines[spec.engine_id] = LocalEngine(spec, self.load_backend, self.takes)
         return LocalEngineClient(local)
 
     async def running(self) -> Sequence[tuple[EngineSpec, LocalEngineClient]]:
@@ -89,6 +124,9 @@ class LocalHost:
         local = self._engines.get(engine_id)
         if local is not None and not local.killed.is_set():
             await local.kill()
+
+    async def room(self) -> Sequence[int] | None:
+        return self.nodes
 
     async def connect(self, engine_id: str) -> LocalEngineClient:
         for local in self._alive():

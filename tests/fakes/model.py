@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from actors.contracts import EngineOptions
 from actors.engine.backend import Backend
 from actors.models import ModelInfo
 from scheduler.sampling import SamplingParams
@@ -158,7 +159,7 @@ class BrokenRunner(EchoRunner):
 
 
 class ByteTokenizer:
-    """A token a byte, so that a character may be split over tokens; the chat template is the last message."""
+    """A token a byte, so that a character may be split over tokens; the chat template is the last message, and others are format strings."""
 
     chat_template: str | None = "the last message"
 
@@ -171,15 +172,18 @@ class ByteTokenizer:
     def convert_ids_to_tokens(self, ids: int) -> str | None:
         return f"<0x{ids:02X}>" if ids < END else None
 
-    def apply_chat_template(self, conversation: Sequence[dict], *, tokenize: bool, add_generation_prompt: bool) -> str:
+    def apply_chat_template(
+        self, conversation: Sequence[dict], *, tokenize: bool, add_generation_prompt: bool, chat_template=None, **variables
+    ) -> str:
         assert not tokenize
         assert add_generation_prompt
-        if conversation[-1]["role"] == "tool":
+        message = conversation[-1]
+        if message["role"] == "tool":
             raise ValueError("this template knows no tools")
-        return conversation[-1]["content"]
+        return message["content"] if chat_template is None else chat_template.format(**message, **variables)
 
 
-def echo_backend(model: ModelInfo) -> Backend:
+def echo_backend(model: ModelInfo, _options: EngineOptions | None = None) -> Backend:
     """What an engine loads in place of a model, by the model's name: `echo`, `endless`, `drifting`, `breaks`, or `unloadable`."""
     if model.model_id == "unloadable":
         raise ValueError("its weights are of no known kind")

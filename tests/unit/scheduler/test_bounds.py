@@ -31,5 +31,13 @@ def test_a_full_queue_names_the_time_that_one_place_takes():
     assert bound.retry_after(10, now=2000.0) == 60
 
 
+def test_a_queue_that_is_resized_counts_by_its_new_bound():
+    bound = QueueBound(2)
+    bound.resize(3)
+    assert bound.retry_after(2, now=0.0) is None
+    bound.resize(1)
+    assert bound.retry_after(2, now=0.0) == 1
+
+
 def test_a_queue_that_never_drained_is_asked_again_soon():
     assert QueueBound(1).retry_after(1, now=5.0) == 1

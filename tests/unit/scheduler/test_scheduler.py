@@ -135,6 +135,63 @@ def test_more_than_the_batch_holds_wait_in_order():
     assert first_seen == ["a", "b", "c", "d"]
 
 
+def test_a_batch_that_grows_takes_in_who_waits_at_the_next_step():
+    scheduler = scheduler_of(max_num_seqs=1)
+    for name in "abc":
+        scheduler.add(request(name))
+    advance(scheduler)
+    scheduler.resize(3)
+    advance(scheduler)
+    assert (scheduler.num_running, scheduler.num_waiting) == (3, 0)
+
+
+def test_a_batch_that_shrinks_lets_those_in_it_finish_and_takes_nobody_in_until_there_is_room():
+    scheduler = scheduler_of(max_num_seqs=3)
+    for name, max_tokens in (("a", 3), ("b", 4), ("c", 6), ("d", 6)):
+        scheduler.add(request(name, max_tokens=max_tokens))
+    advance(scheduler)
+    scheduler.resize(1)
+    running = []
+    for _ in range(6):
+        running.append({s.request_id for s in advance(scheduler).decode})
+        scheduler.check_integrity()
+    assert running == [{"a", "b", "c"}, {"a", "b", "c"}, {"b", "c"}, {"c"}, {"c"}, set()]
+    assert scheduler.request_ids() == ("d",)
+
+
+def test_a_shrunk_batch_that_fills_up_again_is_noticed():
+    scheduler = scheduler_of(max_num_seqs=2)
+    for name in "abc":
+        scheduler.add(request(name))
+    advance(scheduler)
+    scheduler.resize(1)
+    scheduler.check_integrity()
+    scheduler.abort("a")
+    advance(scheduler)
+    scheduler.config = replace(scheduler.config, max_num_seqs=2)  # as if the bound were not kept
+    scheduler._admit()
+    scheduler.config = replace(scheduler.config, max_num_seqs=1)
+    with pytest.raises(AssertionError):
+        scheduler.check_integrity()
+
+
+def test_choices_beyond_a_shrunk_batch_wait_for_a_place():
+    core = EngineCore(EchoRunner(), SchedulerConfig(max_num_seqs=4, max_step_tokens=2))
+    core.add(*(request(f"c{index}", prompt=range(3)) for index in range(4)))
+    core.step()  # the first half of the prompt, with places kept for the others
+    core.resize(2)
+    core.step()
+    assert (core.stats.running, core.stats.waiting) == (2, 2)
+    assert {event.request_id for event in run_all(core)} == {"c0", "c1", "c2", "c3"}
+
+
+def test_a_batch_for_nobody_is_refused_and_changes_nothing():
+    scheduler = scheduler_of(max_num_seqs=2)
+    with pytest.raises(ValueError, match="max_num_seqs"):
+        scheduler.resize(0)
+    assert scheduler.config.max_num_seqs == 2
+
+
 def test_a_sequence_ends_at_the_stop_token_or_at_max_tokens():
     core = EngineCore(EchoRunner(), SchedulerConfig())
     core.add(request("stops", prompt=[5, 6]))
@@ -420,6 +477,10 @@ class SchedulerMachine(RuleBasedStateMachine):
             name = data.draw(st.sampled_from(self.core.request_ids()))
             assert self.core.abort(name)
             del self.wanted[name], self.got[name]
+
+    @rule(max_num_seqs=st.integers(1, 5))
+    def resize(self, max_num_seqs):
+        self.core.resize(max_num_seqs)
 
     @rule()
     def step(self):
