@@ -26,9 +26,9 @@ import mlx.core as mx
 from mlx_lm.generate import BatchGenerator
 from mlx_lm.utils import dequantize_model, load_model
 
-from actors.catalog.discovery import read_model
 from actors.engine.backend import Backend
 from actors.engine.loader import load_backend
+from benchmarks.model_folder import model_in
 from benchmarks.report import finish, new_document, table
 from benchmarks.server import demo_model_dir
 from scheduler.core import EngineCore
@@ -163,9 +163,7 @@ def main() -> int:
     document = new_document(
         "engine", model=folder.name, device=device, rounds=rounds, decode_steps=steps, decode_prompt=DECODE_PROMPT
     )
-    info = read_model(folder)
-    if info is None:
-        raise SystemExit(f"there is no model in {folder}")
+    info = model_in(folder)
     model, vocabulary = load(folder)
     engines: dict[str, Engine] = {"omlx": Ours(load_backend(info)), "mlx-lm": MlxLm(model)}
     random = Random(0)

@@ -7,8 +7,8 @@ from itertools import count
 from pathlib import Path
 from random import Random
 
-from actors.catalog.discovery import read_model
 from actors.engine.backend import Backend
+from benchmarks.model_folder import model_in
 from scheduler.core import EngineCore
 from scheduler.request import Request
 from scheduler.sampling import SamplingParams
@@ -93,7 +93,4 @@ def load_core(model_folder: Path, max_num_seqs: int) -> Core:
     """A core over the model of a folder, loaded as an engine does. MLX comes into this process here."""
     from actors.engine.loader import load_backend
 
-    info = read_model(model_folder)
-    if info is None:
-        raise SystemExit(f"there is no model in {model_folder}")
-    return Core(load_backend(info), max_num_seqs)
+    return Core(load_backend(model_in(model_folder)), max_num_seqs)

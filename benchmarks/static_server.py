@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from actors.catalog.discovery import read_model
 from actors.engine.backend import Backend
+from benchmarks.model_folder import model_in
 from benchmarks.thin_server import Ask, Token, serve
 from scheduler.core import EngineCore
 from scheduler.request import Request
@@ -26,9 +26,7 @@ def generate(folder: Path, size: int, work: "Connection[list[Token] | None, Ask]
     """Take a batch of requests, run it to its end, and take the next."""
     from actors.engine.loader import load_backend
 
-    info = read_model(folder)
-    assert info is not None, f"there is no model in {folder}"
-    backend = load_backend(info)
+    backend = load_backend(model_in(folder))
     work.send(None)
     while True:
         run_batch(backend, list(_gather(work, size)), work)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from actors.catalog.discovery import read_model
+from actors.catalog.discovery import Discovery
 from actors.contracts import ChatPrompt, Job
 from actors.engine.text import encode_prompt
 from scheduler.core import EngineCore
@@ -79,7 +79,7 @@ class Watched:
 def backend(demo_models):
     from actors.engine.loader import load_backend  # puts a BLAS in front of MLX
 
-    return load_backend(read_model(demo_models / "SmolLM2-135M-Instruct"))
+    return load_backend(Discovery((demo_models,)).scan().models["SmolLM2-135M-Instruct"])
 
 
 @pytest.fixture(scope="module")
