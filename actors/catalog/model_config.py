@@ -1,10 +1,11 @@
 """What a model's `config.json` and the small files beside it say of it."""
 
-import math
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
-from actors.settings import SAMPLING, Form
+from actors.errors import InvalidSettingError
+from actors.settings import SAMPLING
 
 # Where the context length stands, by family; multimodal models nest their language model's configuration.
 _CONTEXT_KEYS = (
@@ -107,11 +108,9 @@ def generation(config: Mapping[str, Any]) -> dict[str, Any]:
     found = {}
     for setting in SAMPLING:
         value = config.get(_NAMES.get(setting.name, setting.name)) if setting.name in _FROM_GENERATION else None
-        right = isinstance(value, int) if setting.form is Form.INTEGER else isinstance(value, int | float)
-        if value is None or not right or isinstance(value, bool) or not math.isfinite(value):
-            continue
-        if (setting.least is None or value >= setting.least) and (setting.most is None or value <= setting.most):
-            found[setting.name] = value
+        if value is not None:
+            with suppress(InvalidSettingError):
+                found[setting.name] = setting.check(value)
     if config.get("do_sample") is False:
         # Its author wants the likeliest token each time; what else stands there is left over from templates.
         found = {name: value for name, value in found.items() if name in ("max_tokens", "repetition_penalty")} | {

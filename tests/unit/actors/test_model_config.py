@@ -92,7 +92,7 @@ def test_a_layer_has_its_own_bits_or_the_models():
         ),
         ({"do_sample": False, "temperature": 0.7, "top_p": 0.8, "max_new_tokens": 9}, {"temperature": 0.0, "max_tokens": 9}),
         ({"temperature": "0.6", "top_k": 2.5, "top_p": None, "min_p": True, "max_new_tokens": [1]}, {}),
-        ({"temperature": float("nan"), "top_p": 1.5, "top_k": -1, "repetition_penalty": 0, "max_new_tokens": 0}, {}),
+        ({"temperature": float("nan"), "top_p": 1.5, "top_k": -2, "repetition_penalty": 0, "max_new_tokens": 0}, {}),
         ({"eos_token_id": 2, "max_length": 4096}, {}),
     ],
 )

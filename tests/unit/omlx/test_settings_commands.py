@@ -133,7 +133,7 @@ def test_what_can_not_be_is_refused_with_what_can_and_nothing_changes(run, base,
 def test_an_alias_that_another_model_has_is_refused(run):
     run("set", "small", "model_alias", "tiny")
     code, _, error = run("set", "other", "model_alias", "tiny")
-    assert (code, error) == (1, "Error: The alias 'tiny' can't be used: 'small' has it already.\n")
+    assert (code, error) == (1, "Error: The alias 'tiny' can't be used: the model 'small' has it already.\n")
     assert run("set", "small", "model_alias", "tiny")[0] == 0
 
 
