@@ -6,9 +6,9 @@ from statistics import median
 
 _FORGET = 0.8  # of a measurement's weight is left with each one after it
 _FIRST_CHUNK = 64  # tokens, before anything has been measured
-_SMALLEST_CHUNK = 16  # tokens: prompts go on even where decoding alone takes longer than it may
+_SMALLEST_CHUNK = 8  # tokens: prompts go on even where decoding alone takes longer than it may
 _IDLE_SECONDS = 0.5  # a step without decoding: new requests and aborts are heard after it, or after two where plans look ahead
-_SLOWDOWN = 2.5  # times as long as decoding alone may a step take that decodes and feeds prompts
+_SLOWDOWN = 2.25  # times as long as decoding alone may a step take that decodes and feeds prompts
 _LEAST = 1 / 8  # of the seconds allowed are taken however fast decoding alone would be
 _OUTLIER = 4.0  # times as long as expected: what is beyond says more of the machine than of the step
 _MIXED_STEPS = 32  # in a row, after which a step decodes alone, to tell what that takes by now

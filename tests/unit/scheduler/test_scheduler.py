@@ -79,13 +79,13 @@ def test_several_prompts_go_in_at_once():
 
 
 def test_prompts_take_what_is_left_of_the_time_that_streams_may_wait():
-    # A prompt token takes 1 ms and decoding 50 ms, which may become 125: 75 tokens.
+    # A prompt token takes 1 ms and decoding 50 ms, which may become 112: 62 tokens.
     scheduler = scheduler_of(max_decode_stall=0.25)
     scheduler.add(request("a", prompt=range(60)))
     advance(scheduler, seconds=0.06)
     advance(scheduler, seconds=0.05)
     scheduler.add(request("long", prompt=range(5000)))
-    assert 70 <= advance(scheduler, seconds=0.25).prompt_tokens <= 80
+    assert 57 <= advance(scheduler, seconds=0.25).prompt_tokens <= 67
 
 
 def kv_scheduler(budget, **config):
