@@ -23,19 +23,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from actors.contracts import (
-    CatalogConfig,
-    EngineClient,
-    EngineInfo,
-    EngineOptions,
-    EngineSpec,
-    Job,
-    ModelInfo,
-    StepItem,
-    TokenPrompt,
-)
+from actors.contracts import EngineClient, EngineInfo, EngineOptions, EngineSpec, EngineUsage, Job, StepItem, TokenPrompt
+from actors.control import CatalogConfig
 from actors.engine.engine import Engine
 from actors.logs import LogConfig
+from actors.models import ModelInfo
 from actors.runtime import RayRuntime, RuntimeConfig
 from benchmarks.instant import CONTEXT, INSTANT_BACKEND, load_backend
 from benchmarks.report import finish, new_document, table
@@ -90,6 +82,18 @@ class Observed:
 
     async def closed(self) -> None:
         await self._client.closed()
+
+    async def usage(self) -> EngineUsage:
+        return await self._client.usage()
+
+    async def retire(self, *, only_if_idle: bool = False) -> bool:
+        return await self._client.retire(only_if_idle=only_if_idle)
+
+    async def idle(self) -> None:
+        await self._client.idle()
+
+    async def configure(self, options: EngineOptions) -> None:
+        await self._client.configure(options)
 
 
 def jobs(streams: int, tokens: int) -> list[Job]:
@@ -241,7 +245,7 @@ def main() -> int:
     rounds = options.rounds or (1 if options.short else 3)
     folder = options.tokenizer.absolute() if options.tokenizer else Path("/nowhere")
     text_by = folder.name if options.tokenizer else "a trivial tokenizer"
-    model = ModelInfo("instant", folder, "instant", 0, CONTEXT, 0)
+    model = ModelInfo("instant", folder, architecture="instant", context_length=CONTEXT)
     spec = EngineSpec("bench", model, EngineOptions(max(STREAMS)), INSTANT_BACKEND)
     document = new_document("transport", tokens=tokens, rounds=rounds, tokenizer=text_by)
     ways = [(way, streams) for streams in STREAMS for way in WAYS]

@@ -300,6 +300,17 @@ def test_a_killed_engine_ends_its_stream_with_an_error(run):
     run(test)
 
 
+def test_a_model_may_be_told_from_others_by_its_organization(run):
+    async def test(world):
+        async with engine(world, "org/echo") as client, reading(client) as deltas:
+            await client.submit("ingress", job("hi", "a"))
+            assert (await collect(deltas, 1))[0] == {"a": "hi"}
+            again = await world.host.connect((await client.load()).engine_id)
+            assert (await again.load()).model_id == "org/echo"
+
+    run(test)
+
+
 def test_a_broken_engine_tells_its_requests_why_and_ends(run):
     async def test(world):
         async with engine(world, "breaks") as client, reading(client) as deltas:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from random import Random
 
 from actors.catalog.catalog import Catalog
-from actors.contracts import CatalogConfig, EngineOptions
+from actors.control import CatalogConfig
 from omlx.app import create_app
 from omlx.services import Services
 from tests.fakes.host import LocalHost
@@ -59,13 +59,14 @@ async def settled(condition):
 def test_nothing_is_left_of_clients_that_have_left(model_dir):
     backends = []
 
-    def load(model):
-        backends.append(echo_backend(model))
+    def load(model, options):
+        backends.append(echo_backend(model, options))
         return backends[-1]
 
     async def test():
         host = LocalHost(load)
-        catalog = Catalog(CatalogConfig((model_dir,), EngineOptions(BATCH, QUEUE)), host)
+        bounds = {"max_concurrent_requests": BATCH, "max_queued_requests": QUEUE}
+        catalog = Catalog(CatalogConfig((model_dir,), overrides=bounds), host)
         await catalog.start()
         services = Services(catalog, host)
         await services.start()
@@ -81,6 +82,7 @@ def test_nothing_is_left_of_clients_that_have_left(model_dir):
             (backend,) = backends
             await settled(lambda: not (connection._aborts or connection.stats.running or connection.stats.waiting))
             await settled(lambda: not backend.runner.rows)  # the step after the last one forgets them
+            assert (await engine.usage()).in_flight == 0
             assert engine._arriving == {}
             assert connection._queues == {}
             assert (engine._answers, engine._choices) == ({}, {})

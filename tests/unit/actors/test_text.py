@@ -105,6 +105,27 @@ def test_a_chat_without_a_template_is_sent_to_completions():
         encode_prompt(tokenizer, END + 1, Job("r", ChatPrompt(({"role": "user", "content": "hi"},))))
 
 
+def test_a_template_of_the_jobs_own_serves_a_model_that_has_none():
+    tokenizer = ByteTokenizer()
+    tokenizer.chat_template = None
+    chat = ChatPrompt(({"role": "user", "content": "hi"},), "{content}{mark}", {"mark": "!"})
+    assert encode_prompt(tokenizer, END + 1, Job("r", chat)) == tuple(b"hi!")
+
+
+def test_a_tokenizer_hears_of_a_template_only_if_there_is_one():
+    heard = []
+
+    class Watched(ByteTokenizer):
+        def apply_chat_template(self, conversation, **options):
+            heard.append(options)
+            return "x"
+
+    for template in (None, "{content}"):
+        encode_prompt(Watched(), END + 1, Job("r", ChatPrompt(({"role": "user", "content": "hi"},), template, {"mood": "glad"})))
+    plain = {"tokenize": False, "add_generation_prompt": True, "mood": "glad"}
+    assert heard == [plain, plain | {"chat_template": "{content}"}]
+
+
 @pytest.mark.parametrize(
     ("fields", "param"),
     [

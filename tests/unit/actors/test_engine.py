@@ -1,0 +1,80 @@
+"""An engine whose last words nobody has fetched isn't idle yet, and doesn't wait for ever for somebody to come."""
+
+import asyncio
+from contextlib import aclosing
+
+from actors.contracts import EngineSpec, Job, StepItem, TextPrompt
+from actors.engine import engine as engine_module
+from actors.engine.engine import Engine
+from actors.errors import InvalidJobError
+from tests.fakes.model import echo_backend, model_info
+
+
+def with_engine(use):
+    async def test():
+        engine = Engine(EngineSpec("echo-1", model_info()), echo_backend, on_broken=print)
+        try:
+            async with aclosing(engine.stream("ingress")) as items:
+                await anext(items)
+                await use(engine, items)
+        finally:
+            await engine.stop()
+
+    asyncio.run(asyncio.wait_for(test(), 30))
+
+
+def test_last_words_are_fetched_before_an_engine_counts_as_idle():
+    async def use(engine, items):
+        await engine.submit("ingress", Job("a", TextPrompt("hi")))
+        await engine._occupancy.empty()
+        assert not await engine.retire(only_if_idle=True)
+        idle = asyncio.create_task(engine.idle())
+        await asyncio.sleep(0)
+        assert not idle.done()
+        deltas = StepItem.decode(await anext(items)).deltas
+        more = asyncio.create_task(anext(items))  # the item is on its way once the stream is asked for the next
+        await idle
+        assert deltas[-1].is_last
+        assert await engine.retire(only_if_idle=True)
+        more.cancel()
+        await asyncio.wait([more])
+
+    with_engine(use)
+
+
+def test_nobody_is_waited_for_for_ever(monkeypatch):
+    monkeypatch.setattr(engine_module, "_LAST_WORDS_SECONDS", 0.01)
+
+    async def use(engine, _items):
+        await engine.submit("ingress", Job("a", TextPrompt("hi")))
+        await engine.idle()
+        assert not await engine.retire(only_if_idle=True)
+        assert await engine.retire()
+
+    with_engine(use)
+
+
+def test_a_job_counts_while_its_prompt_is_taken_in_though_it_is_aborted_then():
+    async def use(engine, _items):
+        taking = asyncio.create_task(engine.submit("ingress", Job("a", TextPrompt("hi"))))
+        await asyncio.sleep(0)
+        assert (await engine.usage()).in_flight == 1
+        assert not await engine.retire(only_if_idle=True)
+        await engine.abort(["a"])
+        (outcome,) = await asyncio.gather(taking, return_exceptions=True)
+        assert isinstance(outcome, InvalidJobError)
+        assert (await engine.usage()).in_flight == 0
+
+    with_engine(use)
+
+
+def test_a_submission_that_is_cancelled_is_not_held():
+    async def use(engine, _items):
+        taking = asyncio.create_task(engine.submit("ingress", Job("a", TextPrompt("hi"))))
+        await asyncio.sleep(0)
+        taking.cancel()
+        await asyncio.wait([taking])
+        await engine.idle()
+        assert (await engine.usage()).in_flight == 0
+
+    with_engine(use)
