@@ -34,6 +34,7 @@ class Engine:
     Attributes:
         wanted: What it was made for.
         is_pinned: Whether it stays whoever needs room.
+        is_found: Whether it was found alive, and not started by this catalog.
         ending: Whether it was told to end, so that its end is no crash.
         up: Resolves when it serves, or when whoever waits for it should look again; raises what they should be told.
         over: Set when its process has ended for certain.
@@ -61,8 +62,8 @@ class Engine:
         self.in_flight = 0
         self.measured = 0
         self.client: EngineClient | None = None
+        self.is_found = False
         self._host, self._clock, self._spawn, self._changed = host, clock, spawn, changed
-        self._adopted = False
         self._starting: asyncio.Task[EngineClient] | None = None
         self._promised = 0
         self._used_at = clock.now()
@@ -117,7 +118,7 @@ class Engine:
 
     def adopt(self, client: EngineClient, memory: int) -> None:
         """Take it to be a process that was found alive, and was promised so many bytes."""
-        self.client, self._adopted, self._placed_at = client, True, float("-inf")
+        self.client, self.is_found, self._placed_at = client, True, float("-inf")
         self.promise(max(1, memory))
 
     def promise(self, memory: int) -> None:
@@ -225,7 +226,7 @@ class Engine:
 
         One that was found, and has not said yet whether it serves, goes on until it has.
         """
-        if self.is_coming and not self._adopted:
+        if self.is_coming and not self.is_found:
             self.end()
         elif self.is_ready:
             self.become("draining")

@@ -13,9 +13,10 @@ from actors.errors import EngineError, ModelLoadError
 async def settle():
     """Return when nothing is left to do but to wait."""
     loop = asyncio.get_running_loop()
-    await asyncio.sleep(0)
-    while loop._ready:
+    while True:
         await asyncio.sleep(0)
+        if not loop._ready:
+            return
 
 
 class FakeClock:
@@ -108,7 +109,7 @@ class ScriptedEngine:
         await self.dead.wait()
 
     async def _answer(self):
-        while self.hung:
+        if self.hung:
             await self.dead.wait()
 
     async def _alive(self, work):
@@ -133,6 +134,8 @@ class ScriptedHost:
         rooms: What `room` says.
         immortal: Engines that take their time to die: `finish_off` ends them.
     """
+
+    engine_class = ScriptedEngine
 
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
@@ -166,7 +169,7 @@ class ScriptedHost:
         self.started.append(spec)
         if self.refusals:
             raise self.refusals.pop(0)
-        engine = self._engines[spec.engine_id] = ScriptedEngine(self, spec)
+        engine = self._engines[spec.engine_id] = self.engine_class(self, spec)
         return engine
 
     async def running(self) -> Sequence[tuple[EngineSpec, ScriptedEngine]]:

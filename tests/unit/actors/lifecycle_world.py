@@ -33,14 +33,17 @@ class World:
         self.limits = Limits(int(gb * GB), load_seconds)
         self.models = {model.model.model_id: model for model in models}
         self.tables = 0
-        self.lifecycle = Lifecycle(self.host, self._changed, clock=self.clock)
+        self.lifecycle = self.new_lifecycle()
+
+    def new_lifecycle(self):
+        return Lifecycle(self.host, self._changed, clock=self.clock)
 
     async def rebirth(self):
         """Have the lifecycle die as a process does, and another one begin."""
         for task in self.lifecycle._tasks:
             task.cancel()
         await settle()
-        self.lifecycle = Lifecycle(self.host, self._changed, clock=self.clock)
+        self.lifecycle = self.new_lifecycle()
         await self.start()
 
     async def start(self):

@@ -299,7 +299,7 @@ def test_in_a_cluster_a_model_has_to_fit_one_node_and_the_host_says_what_is_free
         world.host.rooms = [GB // 2, GB // 2]
         loading = soon(world.lifecycle.route("large"))
         await world.tick(3)
-        with pytest.raises(InsufficientMemoryError, match="2.00 GB for models"):
+        with pytest.raises(InsufficientMemoryError, match=r"2\.00 GB for models"):
             await loading
         world.host.rooms = [0, 2 * GB]
         await world.route("large")
