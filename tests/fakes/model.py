@@ -1,9 +1,11 @@
 """A model without a tensor: its tokens are bytes, and its answer is the prompt said back, then the end."""
 
 import json
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from actors.contracts import EngineOptions
 from actors.engine.backend import Backend
@@ -13,6 +15,8 @@ from scheduler.step import StepPlan, StepResult, TokenLogprobs
 
 END = 256  # after the 256 byte tokens
 CONTEXT = 4096
+DTYPE_BYTES = {"F32": 4, "BF16": 2, "F16": 2, "U32": 4, "I32": 4, "U8": 1}
+EMPTY_WEIGHTS = (2).to_bytes(8, "little") + b"{}"  # a whole safetensors file without a tensor
 MODELS = ("breaks", "drifting", "echo", "endless", "unloadable")
 CHOICE_SEEDS = [SamplingParams(seed=0).for_choice(index).seed for index in range(8)]
 
@@ -169,14 +173,24 @@ def echo_backend(model: ModelInfo, _options: EngineOptions | None = None) -> Bac
 ECHO_BACKEND = f"{__name__}:{echo_backend.__name__}"
 
 
-def model_info(model_id: str = "echo", path: Path = Path("/nowhere")) -> ModelInfo:
+def model_info(model_id: str = "echo", path: Path = Path("/nowhere"), **more: Any) -> ModelInfo:
     """A model on no disk."""
-    return ModelInfo(model_id, path, "echo", 0, CONTEXT, 0)
+    return ModelInfo(model_id=model_id, path=path, **{"architecture": "llama", "context_length": CONTEXT} | more)
+
+
+def safetensors(tensors: Mapping[str, tuple[str, Sequence[int]]]) -> bytes:
+    """A whole safetensors file of zeros; each tensor by its name, with dtype and shape."""
+    header, end = {}, 0
+    for name, (dtype, shape) in tensors.items():
+        begin, end = end, end + math.prod(shape) * DTYPE_BYTES[dtype]
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [begin, end]}
+    text = json.dumps({"__metadata__": {"format": "mlx"}, **header}).encode()
+    return len(text).to_bytes(8, "little") + text + bytes(end)
 
 
 def write_model(model_dir: Path, model_id: str) -> None:
     """A folder that discovery takes for a model."""
     folder = model_dir / model_id
     folder.mkdir(parents=True)
-    (folder / "model.safetensors").write_bytes(b"")
-    (folder / "config.json").write_text(json.dumps({"model_type": "echo", "max_position_embeddings": CONTEXT}))
+    (folder / "model.safetensors").write_bytes(EMPTY_WEIGHTS)
+    (folder / "config.json").write_text(json.dumps({"model_type": "llama", "max_position_embeddings": CONTEXT}))
