@@ -192,6 +192,10 @@ class CatalogClient(Protocol):
         """Everything; the disk is looked at anew, and engines are asked what they take."""
         ...
 
+    async def refresh(self) -> CatalogStatus:
+        """The same as `status`, with everything on disk read anew."""
+        ...
+
     async def load(self, name: str) -> None:
         """Load a model, though its last load may have failed. Raises as `route` does."""
         ...

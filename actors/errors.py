@@ -146,10 +146,17 @@ class InsufficientMemoryError(OmlxError):
 
 
 class WrongModelTypeError(OmlxError):
-    """A model isn't for what was asked of it."""
+    """A model isn't for what was asked of it.
 
-    def __init__(self, model_id: str, type_: str, endpoint: str) -> None:
+    Args:
+        model_id: The model.
+        type_: What it is for.
+        endpoint: What can't use it.
+        instead: What can, if anything does.
+    """
+
+    def __init__(self, model_id: str, type_: str, endpoint: str, instead: str | None = None) -> None:
         self.model_id = model_id
-        super().__init__(
-            f"'{model_id}' is {'an' if type_ in ('embedding', 'ocr', 'llm') else 'a'} {type_} model, which {endpoint} can't use."
-        )
+        article = "an" if type_ in ("embedding", "ocr", "llm") else "a"
+        help_ = f" It is for {instead}." if instead else ""
+        super().__init__(f"'{model_id}' is {article} {type_} model, which {endpoint} can't use.{help_}")

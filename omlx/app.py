@@ -8,11 +8,13 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from omlx import __version__
+from omlx.api.admin import SettingsChange, admin_routes
 from omlx.api.body import schemas
 from omlx.api.chat import chat_routes
 from omlx.api.completions import completion_routes
 from omlx.api.errors import HANDLERS
 from omlx.api.health import health_routes
+from omlx.api.keep_alive import DEFAULT_SECONDS
 from omlx.api.middleware import DEFAULT_MAX_BODY_BYTES, BodyLimit, RequestId, RequestMetrics, UnforeseenErrors
 from omlx.api.models import model_routes
 from omlx.api.openai import ChatRequest, CompletionRequest
@@ -29,16 +31,23 @@ class _App(FastAPI):
 
     def openapi(self) -> dict[str, Any]:
         schema = super().openapi()
-        schema["components"]["schemas"].update(schemas([ChatRequest, CompletionRequest]))
+        schema["components"]["schemas"].update(schemas([ChatRequest, CompletionRequest, SettingsChange]))
         return schema
 
 
-def create_app(services: Services, *, max_body_bytes: int = DEFAULT_MAX_BODY_BYTES, lifespan: Lifespan | None = None) -> FastAPI:
+def create_app(
+    services: Services,
+    *,
+    max_body_bytes: int = DEFAULT_MAX_BODY_BYTES,
+    keep_alive_seconds: float = DEFAULT_SECONDS,
+    lifespan: Lifespan | None = None,
+) -> FastAPI:
     """The ASGI application.
 
     Args:
         services: Models and answers.
         max_body_bytes: The largest body of a request that is taken.
+        keep_alive_seconds: How often a stream says that it lives, until its first event is there.
         lifespan: What to run around serving.
     """
     metrics = Metrics(services.engine_stats)
@@ -56,10 +65,11 @@ def create_app(services: Services, *, max_body_bytes: int = DEFAULT_MAX_BODY_BYT
             Middleware(BodyLimit, max_bytes=max_body_bytes),
         ],
     )
-    answering = Answering(services, metrics)
+    answering = Answering(services, metrics, keep_alive_seconds)
     app.include_router(chat_routes(answering))
     app.include_router(completion_routes(answering))
     app.include_router(model_routes(services))
+    app.include_router(admin_routes(services))
     app.include_router(health_routes(services))
     app.include_router(metrics_routes(metrics))
     return app

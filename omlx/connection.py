@@ -73,13 +73,18 @@ class EngineConnection:
         self._pump = asyncio.create_task(self._receive())
         self._aborts: set[asyncio.Task[None]] = set()
 
+    @property
+    def in_flight(self) -> int:
+        """Requests that were sent, or wait to be, and have not ended."""
+        return len(self._queues)
+
     async def submit(self, job: Job) -> Answer:
         """Send a job. Raises `InvalidJobError`, or `EngineError` when the engine is gone."""
-        await self._open.wait()
-        if self._end is not None:
-            raise self._end
         queue = self._queues[job.request_id] = asyncio.Queue()
         try:
+            await self._open.wait()
+            if self._end is not None:
+                raise self._end
             prompt_tokens = await self._client.submit(self._consumer, job)
         except asyncio.CancelledError:
             self.leave(job.request_id)
@@ -91,8 +96,8 @@ class EngineConnection:
 
     def leave(self, request_id: str) -> None:
         """Forget a request, and abort it in the engine unless it has ended."""
-        if self._queues.pop(request_id, None) is None or self._end is not None:
-            return
+        if self._queues.pop(request_id, None) is None or self._end is not None or not self._open.is_set():
+            return  # before the stream is open, nothing has been sent
         task = asyncio.get_running_loop().create_task(self._abort(request_id))
         self._aborts.add(task)
         task.add_done_callback(self._aborts.discard)

@@ -21,10 +21,23 @@ Body = TypeVar("Body", bound=BaseModel)
 
 async def read_body(request: Request, model: type[Body]) -> Body:
     """The request's body as a model. Raises `RequestError` naming the first field that is wrong."""
+    return _checked(await _json(request), model)
+
+
+async def read_options(request: Request, model: type[Body]) -> Body:
+    """What a request says in its query string, or in its body if it has one, which wins. Raises as `read_body` does."""
+    data = await _json(request) if await request.body() else {}
+    return _checked({**request.query_params, **data} if isinstance(data, dict) else data, model)
+
+
+async def _json(request: Request) -> Any:
     try:
-        data = orjson.loads(await request.body())
+        return orjson.loads(await request.body())
     except orjson.JSONDecodeError as error:
         raise RequestError(f"The request's body is not valid JSON: {error}.", code="invalid_json") from error
+
+
+def _checked(data: Any, model: type[Body]) -> Body:
     try:
         return model.model_validate(data)
     except ValidationError as error:

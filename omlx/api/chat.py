@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Sequence
+from functools import partial
 
 from fastapi import APIRouter, Request, Response
 
 from actors.contracts import LikelyToken
 from omlx.api.body import documented, read_body
+from omlx.api.exchange import Asked, Ended, Logprobs
 from omlx.api.openai import (
     ChatChoice,
     ChatChunkChoice,
@@ -20,13 +22,14 @@ from omlx.api.openai import (
     TopLogprob,
     Usage,
 )
-from omlx.api.streaming import Answering, Ended, Exchange, Logprobs
+from omlx.api.streaming import Answering
 from omlx.api.translate import chat_job
 
 
 class ChatWording:
     """The model's turn as chat completions have it."""
 
+    endpoint = "/v1/chat/completions"
     chunk_object = "chat.completion.chunk"
 
     def opening(self, index: int) -> ChatChunkChoice:
@@ -77,11 +80,11 @@ def chat_routes(answering: Answering) -> APIRouter:
     router = APIRouter(tags=["OpenAI"])
     wording = ChatWording()
 
-    @router.post("/v1/chat/completions", **documented(ChatRequest, ChatCompletion))
+    @router.post(wording.endpoint, **documented(ChatRequest, ChatCompletion))
     async def create_chat_completion(http: Request) -> Response:
         """Answer a conversation, in one or as a stream of server-sent events."""
         received = time.monotonic()
         request = await read_body(http, ChatRequest)
-        return await answering.respond(Exchange(request, chat_job(request), wording, received), http)
+        return await answering.respond(Asked(request, partial(chat_job, request), wording, received), http)
 
     return router

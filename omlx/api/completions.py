@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from itertools import accumulate
 
 from fastapi import APIRouter, Request, Response
 
 from omlx.api.body import documented, read_body
+from omlx.api.exchange import Asked, Ended, Logprobs, text_length
 from omlx.api.openai import (
     Completion,
     CompletionChoice,
@@ -16,13 +18,14 @@ from omlx.api.openai import (
     Head,
     Usage,
 )
-from omlx.api.streaming import Answering, Ended, Exchange, Logprobs, text_length
+from omlx.api.streaming import Answering
 from omlx.api.translate import completion_job
 
 
 class CompletionWording:
     """A text as completions have it."""
 
+    endpoint = "/v1/completions"
     chunk_object = "text_completion"
 
     def opening(self, index: int) -> None:
@@ -67,11 +70,11 @@ def completion_routes(answering: Answering) -> APIRouter:
     router = APIRouter(tags=["OpenAI"])
     wording = CompletionWording()
 
-    @router.post("/v1/completions", **documented(CompletionRequest, Completion))
+    @router.post(wording.endpoint, **documented(CompletionRequest, Completion))
     async def create_completion(http: Request) -> Response:
         """Go on from a text, in one or as a stream of server-sent events."""
         received = time.monotonic()
         request = await read_body(http, CompletionRequest)
-        return await answering.respond(Exchange(request, completion_job(request), wording, received), http)
+        return await answering.respond(Asked(request, partial(completion_job, request), wording, received), http)
 
     return router

@@ -15,12 +15,16 @@ from actors.errors import (
     CatalogError,
     ContextLengthError,
     EngineError,
+    InsufficientMemoryError,
     InvalidJobError,
+    InvalidSettingError,
     ModelLoadError,
     ModelNotFoundError,
     OmlxError,
     QueueFullError,
     RequestTimeoutError,
+    StaleRevisionError,
+    WrongModelTypeError,
 )
 from omlx.api.openai import ErrorDetail, ErrorResponse
 
@@ -70,9 +74,13 @@ ERRORS: Mapping[type[OmlxError], Kind] = {
     ModelNotFoundError: Kind(404, _INVALID, "model_not_found"),
     ContextLengthError: Kind(400, _INVALID, "context_length_exceeded"),
     InvalidJobError: Kind(400, _INVALID, "invalid_value"),
+    WrongModelTypeError: Kind(400, _INVALID, "wrong_model_type"),
+    InvalidSettingError: Kind(400, _INVALID, "invalid_setting"),
+    StaleRevisionError: Kind(409, _INVALID, "stale_revision", {"x-should-retry": "false"}),
     QueueFullError: Kind(429, _LIMIT, "queue_full"),
     RequestTimeoutError: Kind(504, _SERVER, "request_timeout", {"x-should-retry": "false"}),
     ModelLoadError: Kind(503, _SERVER, "model_load_failed", {"x-should-retry": "false"}),
+    InsufficientMemoryError: Kind(507, _SERVER, "insufficient_memory", {"x-should-retry": "false"}),
     EngineError: Kind(503, _SERVER, "engine_died", {"retry-after": "1"}),
     CatalogError: Kind(503, _SERVER, "catalog_unavailable", {"retry-after": "1"}),
 }
@@ -120,7 +128,9 @@ def _timed(kind: Kind, error: Exception) -> Kind:
 def _param(error: Exception) -> str | None:
     if isinstance(error, InvalidJobError):
         return error.param
-    return "model" if isinstance(error, ModelNotFoundError) else None
+    if isinstance(error, InvalidSettingError):
+        return error.name
+    return "model" if isinstance(error, ModelNotFoundError | WrongModelTypeError) else None
 
 
 async def _known(request: Request, error: Exception) -> Response:

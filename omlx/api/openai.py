@@ -23,6 +23,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict  # pydantic takes the standard one from Python 3.12 on
 
+from actors.models import ModelType
 from scheduler.sampling import MAX_TOP_LOGPROBS
 
 UNSUPPORTED = "unsupported_parameter"
@@ -120,7 +121,7 @@ TokenIds = list[Annotated[int, Field(strict=True, ge=0, le=_MAX_TOKENS)]]
 class GenerationRequest(_Received):
     """What both ways of asking have in common."""
 
-    model: Annotated[str, Field(min_length=1)]
+    model: Annotated[str, Field(description="An id or an alias; left out or empty, the default model answers.")] = ""
     stream: bool = False
     stream_options: StreamOptions = StreamOptions()
     max_tokens: Annotated[int | None, Field(ge=1, le=_MAX_TOKENS)] = None
@@ -188,6 +189,7 @@ class ChatRequest(GenerationRequest):
     ] = {}
     logprobs: bool = False
     top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] = 0
+    chat_template_kwargs: Annotated[dict[str, Any], Field(description="Variables for the model's chat template.")] = {}
 
     @property
     def wanted_logprobs(self) -> int | None:
@@ -388,6 +390,7 @@ class Model(BaseModel):
     object: Literal["model"] = "model"
     created: int
     owned_by: str = "omlx"
+    type: ModelType
 
 
 class ModelList(BaseModel):

@@ -1,9 +1,10 @@
 """What the routes need of the rest of the server."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 
-from actors.contracts import Delta, Job, ModelInfo
+from actors.contracts import Delta, Job
+from actors.control import CatalogClient, Served
 from scheduler.stats import SchedulerStats
 
 
@@ -40,12 +41,17 @@ class Answer(Protocol):
 class Services(Protocol):
     """Models and answers."""
 
-    async def models(self) -> Sequence[ModelInfo]:
-        """Every model on disk, by id."""
+    @property
+    def catalog(self) -> CatalogClient:
+        """Who knows the models, their settings and what is loaded."""
         ...
 
-    async def submit(self, model_id: str, job: Job) -> Answer:
-        """Send a job to the engine that serves a model, which is loaded first if need be.
+    async def find(self, name: str) -> Served:
+        """A model by id or alias, the default one for an empty name, as it is on disk now. Raises `ModelNotFoundError`."""
+        ...
+
+    async def submit(self, served: Served, job: Job) -> Answer:
+        """Send a job to an engine that serves a model, which is loaded first if need be.
 
         The answer must be closed. Raises subclasses of `OmlxError`.
         """
@@ -56,5 +62,5 @@ class Services(Protocol):
         ...
 
     def engine_stats(self) -> Mapping[str, SchedulerStats]:
-        """Each engine's latest numbers, by model id."""
+        """The latest numbers of engines, by model id; those of a model's engines together."""
         ...

@@ -1,121 +1,50 @@
 """From an engine's deltas to a client's answer, whole or streamed: what chat and completions have in common."""
 
-import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
-from hashlib import sha256
-from typing import Protocol
 
 from fastapi import Request, Response
 from pydantic import BaseModel
 from starlette.types import Scope
 
-from actors.contracts import Delta, Job, LikelyToken, TokenLogprob
+from actors.contracts import Delta
 from actors.contracts import Usage as JobUsage
 from actors.errors import EngineError
-from omlx import __version__
 from omlx.api import sse
+from omlx.api.asked_model import generating_model
 from omlx.api.disconnect import unless_gone
 from omlx.api.errors import reply_to
-from omlx.api.openai import (
-    ChatChunkChoice,
-    Chunk,
-    CompletionChunkChoice,
-    GenerationRequest,
-    Head,
-    PromptTokensDetails,
-    Usage,
-)
+from omlx.api.exchange import Asked, Choice, Ended, Exchange, Logprobs, head_of, text_length, usage_of
+from omlx.api.keep_alive import kept_alive
+from omlx.api.openai import Chunk
 from omlx.api.ports import Services
 from omlx.metrics.registry import Metrics, RequestMeter
 
-SYSTEM_FINGERPRINT = f"fp_{sha256(f'omlx {__version__}'.encode()).hexdigest()[:10]}"
-
-Choice = ChatChunkChoice | CompletionChunkChoice
-
-
-@dataclass(frozen=True, slots=True)
-class Logprobs:
-    """The logprobs of some tokens in a row.
-
-    Attributes:
-        offset: Where in the answer the first begins, in characters.
-    """
-
-    tokens: Sequence[TokenLogprob]
-    offset: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """One choice of an answer, whole.
-
-    Attributes:
-        logprobs: Where the client asked for them.
-    """
-
-    text: str
-    finish_reason: str
-    logprobs: Logprobs | None
-
-
-class Wording(Protocol):
-    """How one endpoint words its answers."""
-
-    @property
-    def chunk_object(self) -> str:
-        """What a chunk calls itself."""
-        ...
-
-    def opening(self, index: int) -> Choice | None:
-        """What a streamed choice begins with, if anything."""
-        ...
-
-    def piece(self, index: int, text: str, logprobs: Logprobs | None) -> Choice:
-        """More of a choice's text, and the logprobs of the tokens that came."""
-        ...
-
-    def ending(self, index: int, finish_reason: str) -> Choice:
-        """The end of a choice's text."""
-        ...
-
-    def whole(self, head: Head, ended: Sequence[Ended], usage: Usage) -> BaseModel:
-        """The answer in one, with all its choices in order."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """One request as it was read, and how its answer is to be worded.
-
-    Attributes:
-        received: When it arrived, on the monotonic clock.
-    """
-
-    request: GenerationRequest
-    job: Job
-    wording: Wording
-    received: float
-
 
 class Answering:
-    """Answers requests, and counts what it answers."""
+    """Answers requests, and counts what it answers.
 
-    def __init__(self, services: Services, metrics: Metrics) -> None:
+    Args:
+        services: Who finds the models and their answers.
+        metrics: Where it counts.
+        keep_alive_seconds: How often a stream says that it lives, until its first event is there.
+    """
+
+    def __init__(self, services: Services, metrics: Metrics, keep_alive_seconds: float) -> None:
         self._services = services
         self._metrics = metrics
+        self._keep_alive_seconds = keep_alive_seconds
 
-    async def respond(self, exchange: Exchange, http: Request) -> Response:
+    async def respond(self, asked: Asked, http: Request) -> Response:
         """The response to a request.
 
-        A stream's first delta is awaited here, so what fails before it still decides the status. Raises `OmlxError`, or
-        `ClientDisconnect` when nobody waits any more.
+        A stream's first delta is awaited here, unless it is long in coming, so what fails before it still decides the status.
+        Raises `OmlxError`, or `ClientDisconnect` when nobody waits any more.
         """
-        if not exchange.request.stream:
-            body = await unless_gone(http.receive, self._whole(exchange))
+        if not asked.request.stream:
+            body = await unless_gone(http.receive, self._whole(asked))
             return Response(body.model_dump_json(), media_type="application/json")
-        events = self._events(exchange, http.scope)
+        events = self._events(asked, http.scope)
         try:
             first = await unless_gone(http.receive, _first(events))
         except BaseException:
@@ -123,12 +52,15 @@ class Answering:
             raise
         return sse.EventStream(first, events)
 
+    async def _exchange(self, asked: Asked) -> Exchange:
+        served = await generating_model(self._services, asked.request.model, asked.wording.endpoint)
+        return Exchange(asked, served, asked.job(served))
+
     async def _deltas(self, exchange: Exchange) -> AsyncGenerator[Delta, None]:
         """The deltas up to the last one, which has the usage; the answer is closed however this ends."""
-        model_id = exchange.request.model
-        answer = await self._services.submit(model_id, exchange.job)
+        answer = await self._services.submit(exchange.served, exchange.job)
         try:
-            meter = RequestMeter(self._metrics, answer.model_id, answer.prompt_tokens, exchange.received)
+            meter = RequestMeter(self._metrics, answer.model_id, answer.prompt_tokens, exchange.asked.received)
             async for delta in answer:
                 meter.add(delta.tokens)
                 if delta.is_last and delta.finish_reason is not None:
@@ -136,11 +68,12 @@ class Answering:
                 yield delta
                 if delta.is_last:
                     return
-            raise EngineError(model_id, "its answer has no end")
+            raise EngineError(answer.model_id, "its answer has no end")
         finally:
             await answer.close()
 
-    async def _whole(self, exchange: Exchange) -> BaseModel:
+    async def _whole(self, asked: Asked) -> BaseModel:
+        exchange = await self._exchange(asked)
         choices: list[list[Delta]] = [[] for _ in range(exchange.job.n)]
         usage = None
         async with aclosing(self._deltas(exchange)) as deltas:
@@ -148,24 +81,35 @@ class Answering:
                 choices[delta.index].append(delta)
                 usage = delta.usage
         with_logprobs = exchange.job.sampling.logprobs is not None
-        return exchange.wording.whole(_head(exchange), [_ended(each, with_logprobs) for each in choices], _usage(usage))
+        return asked.wording.whole(head_of(exchange), [_ended(each, with_logprobs) for each in choices], usage_of(usage))
 
-    async def _events(self, exchange: Exchange, scope: Scope) -> AsyncGenerator[bytes, None]:
-        """The stream's events, one or more at a time. Raises only before the first."""
-        writer = ChunkWriter(exchange)
+    async def _events(self, asked: Asked, scope: Scope) -> AsyncGenerator[bytes, None]:
+        """The stream's events, one or more at a time. Raises only before the first, which may be a sign of life."""
         started = False
         try:
-            async with aclosing(self._deltas(exchange)) as deltas:
-                async for delta in deltas:
-                    events = writer.write(delta)
+            async with (
+                aclosing(self._chunks(asked)) as chunks,
+                aclosing(kept_alive(_first(chunks), self._keep_alive_seconds)) as beginning,
+            ):
+                async for events in beginning:
                     # A first delta without text yet still opens the stream, and so fixes the status.
-                    if events or not started:
-                        started = True
+                    started = True
+                    yield events
+                async for events in chunks:
+                    if events:
                         yield events
         except Exception as error:
             if not started:
                 raise
             yield sse.event(reply_to(error, scope).body().model_dump())
+
+    async def _chunks(self, asked: Asked) -> AsyncGenerator[bytes, None]:
+        """What each delta adds to the stream, if anything."""
+        exchange = await self._exchange(asked)
+        writer = ChunkWriter(exchange)
+        async with aclosing(self._deltas(exchange)) as deltas:
+            async for delta in deltas:
+                yield writer.write(delta)
 
 
 def _ended(deltas: Sequence[Delta], with_logprobs: bool) -> Ended:
@@ -180,9 +124,9 @@ class ChunkWriter:
     """Words one stream's events; the choices' come as their tokens do."""
 
     def __init__(self, exchange: Exchange) -> None:
-        self._wording = exchange.wording
-        self._head = _head(exchange)
-        self._include_usage = exchange.request.stream_options.include_usage
+        self._wording = exchange.asked.wording
+        self._head = head_of(exchange)
+        self._include_usage = exchange.asked.request.stream_options.include_usage
         self._offsets: dict[int, int] = {}  # characters of the tokens so far, of each choice that has begun
 
     def write(self, delta: Delta) -> bytes:
@@ -206,7 +150,7 @@ class ChunkWriter:
         events = b""
         if self._include_usage:
             chunk = self._chunk([])
-            chunk["usage"] = _usage(usage).model_dump()
+            chunk["usage"] = usage_of(usage).model_dump()
             events += sse.event(chunk)
         return events + sse.DONE
 
@@ -235,31 +179,5 @@ class ChunkWriter:
         }
 
 
-def text_length(token: LikelyToken) -> int:
-    """How many characters begin with a token: over many tokens this adds up, wherever they cut characters."""
-    if token.bytes is None:
-        return len(token.text)
-    return sum(byte & 0xC0 != 0x80 for byte in token.bytes)  # all but UTF-8's continuation bytes
-
-
 async def _first(events: AsyncGenerator[bytes, None]) -> bytes:
     return await anext(events)
-
-
-def _head(exchange: Exchange) -> Head:
-    return {
-        "id": exchange.job.request_id,
-        "created": int(time.time()),
-        "model": exchange.request.model,
-        "system_fingerprint": SYSTEM_FINGERPRINT,
-    }
-
-
-def _usage(usage: JobUsage | None) -> Usage:
-    assert usage is not None
-    return Usage(
-        prompt_tokens=usage.prompt_tokens,
-        completion_tokens=usage.completion_tokens,
-        total_tokens=usage.prompt_tokens + usage.completion_tokens,
-        prompt_tokens_details=PromptTokensDetails(cached_tokens=usage.cached_tokens),
-    )

@@ -1,51 +1,47 @@
-"""Turns requests into jobs: OpenAI's words into the engine's, with OpenAI's defaults."""
+"""Turns requests into jobs: OpenAI's words into the engine's, with the model's defaults for what they leave out, or OpenAI's."""
 
 import secrets
+from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
 from actors.contracts import ChatPrompt, Job, TextPrompt, TokenPrompt
+from actors.control import Served
+from actors.errors import InvalidJobError
+from actors.settings import SAMPLING
 from omlx.api.openai import ChatRequest, CompletionRequest, GenerationRequest, Message
 from scheduler.sampling import SamplingParams
 
 _SEED_MASK = (1 << 64) - 1
+_DRAWN_BY = ("temperature", "top_p", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty")  # as they stand
 
 
-def chat_job(request: ChatRequest) -> Job:
-    """A conversation to answer."""
-    return _job("chatcmpl", request, ChatPrompt(tuple(_message(message) for message in request.messages)))
+def chat_job(request: ChatRequest, served: Served) -> Job:
+    """A conversation to answer. Raises as `completion_job` does."""
+    messages = tuple(_message(message) for message in request.messages)
+    variables = {**served.chat_template_kwargs, **request.chat_template_kwargs}
+    return _job("chatcmpl", request, served, ChatPrompt(messages, served.chat_template, variables))
 
 
-def completion_job(request: CompletionRequest) -> Job:
-    """A prompt to go on from."""
+def completion_job(request: CompletionRequest, served: Served) -> Job:
+    """A prompt to go on from. Raises `InvalidJobError` where a default of the model is none that the engine can follow."""
     prompt = request.prompt
     if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int):
         prompt = prompt[0]
     if isinstance(prompt, str):
-        return _job("cmpl", request, TextPrompt(prompt))
-    return _job("cmpl", request, TokenPrompt(tuple(token for token in prompt if isinstance(token, int))))
+        return _job("cmpl", request, served, TextPrompt(prompt))
+    return _job("cmpl", request, served, TokenPrompt(tuple(token for token in prompt if isinstance(token, int))))
 
 
-def _job(prefix: str, request: GenerationRequest, prompt: ChatPrompt | TextPrompt | TokenPrompt) -> Job:
-    seed = secrets.randbits(64) if request.seed is None else request.seed & _SEED_MASK
+def _job(prefix: str, request: GenerationRequest, served: Served, prompt: ChatPrompt | TextPrompt | TokenPrompt) -> Job:
+    wanted = _wanted(request, served)
     return Job(
         # The client's own request id won't do: nothing keeps it from being sent twice.
         request_id=f"{prefix}-{uuid4().hex}",
         prompt=prompt,
-        sampling=SamplingParams(
-            temperature=request.temperature,
-            top_p=request.top_p,
-            seed=seed,
-            top_k=max(request.top_k, 0),
-            min_p=request.min_p,
-            repetition_penalty=request.repetition_penalty,
-            presence_penalty=request.presence_penalty,
-            frequency_penalty=request.frequency_penalty,
-            logit_bias=request.logit_bias,
-            logprobs=request.wanted_logprobs,
-        ),
-        max_tokens=request.token_limit,
-        stop=tuple(request.stop),
+        sampling=_sampling(request, wanted),
+        max_tokens=wanted["max_tokens"],
+        stop=tuple(wanted["stop"]),
         stop_token_ids=tuple(request.stop_token_ids),
         ignore_eos=request.ignore_eos,
         min_tokens=request.min_tokens,
@@ -53,7 +49,30 @@ def _job(prefix: str, request: GenerationRequest, prompt: ChatPrompt | TextPromp
         client=request.user,
         timeout=request.timeout,
         n=request.n,
+        context_window=served.context_window,
     )
+
+
+def _wanted(request: GenerationRequest, served: Served) -> dict[str, Any]:
+    """Each setting of `SAMPLING`: as the request has it, else as the model has it by default, else as OpenAI does."""
+    asked = {setting.name: getattr(request, setting.name) for setting in SAMPLING} | {"max_tokens": request.token_limit}
+    given = request.model_fields_set | ({"max_tokens"} if request.token_limit is not None else set())
+    ruled = served.defaults.keys() - (given - served.forced)
+    return asked | {name: served.defaults[name] for name in asked.keys() & ruled}
+
+
+def _sampling(request: GenerationRequest, wanted: Mapping[str, Any]) -> SamplingParams:
+    seed = secrets.randbits(64) if wanted["seed"] is None else wanted["seed"] & _SEED_MASK
+    try:
+        return SamplingParams(
+            seed=seed,
+            top_k=max(wanted["top_k"], 0),
+            logit_bias=request.logit_bias,
+            logprobs=request.wanted_logprobs,
+            **{name: wanted[name] for name in _DRAWN_BY},
+        )
+    except ValueError as error:  # not the request's values: these have been checked
+        raise InvalidJobError(f"The model's default can't be followed: {error}.") from error
 
 
 def _message(message: Message) -> dict[str, Any]:

@@ -21,9 +21,9 @@ class Call:
             "http_version": "1.1",
             "method": method,
             "scheme": "http",
-            "path": path,
-            "raw_path": path.encode(),
-            "query_string": b"",
+            "path": path.partition("?")[0],
+            "raw_path": path.partition("?")[0].encode(),
+            "query_string": path.partition("?")[2].encode(),
             "root_path": "",
             "headers": [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()],
             "client": ("127.0.0.1", 1),
@@ -76,17 +76,17 @@ class Call:
         self._news.set()
 
 
-def post(app: Any, path: str, body: object, headers: dict[str, str] | None = None) -> Call:
+def post(app: Any, path: str, body: object, headers: dict[str, str] | None = None, method: str = "POST") -> Call:
     """A call with a JSON body."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Call(app, "POST", path, (data,), headers)
+    return Call(app, method, path, (data,), headers)
 
 
-def send(app: Any, path: str, body: object, headers: dict[str, str] | None = None) -> Call:
-    """Post a JSON body and wait for the answer."""
+def send(app: Any, path: str, body: object, headers: dict[str, str] | None = None, method: str = "POST") -> Call:
+    """Send a JSON body and wait for the answer."""
 
     async def run() -> Call:
-        return await post(app, path, body, headers).run()
+        return await post(app, path, body, headers, method).run()
 
     return asyncio.run(run())
 

@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
-from actors.contracts import Delta, Job, ModelInfo, Usage
-from actors.errors import ModelNotFoundError
+from actors.contracts import Delta, Job, Usage
+from actors.control import Served
 from scheduler.stats import SchedulerStats
+from tests.fakes.catalog import FakeCatalog, served
 
 HANG = object()  # in a script: nothing comes any more
 CUT = object()  # in a script: the deltas end without a last one
@@ -64,7 +64,7 @@ class FakeServices:
 
     Args:
         script: What each answer says: texts, deltas, exceptions to raise, `HANG`, `CUT`.
-        models: The models' ids.
+        models: The models, or their ids.
         refusal: What `submit` raises; `HANG` for a model that never comes up.
     """
 
@@ -72,34 +72,33 @@ class FakeServices:
         self,
         script: Sequence[object] = ("Hel", "lo"),
         *,
-        models: Sequence[str] = ("tiny",),
+        models: Sequence[str | Served] = ("tiny",),
         finish_reason: str = "stop",
         refusal: object = None,
     ) -> None:
         self.jobs: list[Job] = []
         self.answers: list[FakeAnswer] = []
         self.refusal = refusal
+        self.catalog = FakeCatalog([served(each) if isinstance(each, str) else each for each in models])
         self._script = script
-        self._models = tuple(models)
         self._finish_reason = finish_reason
 
-    async def models(self) -> Sequence[ModelInfo]:
-        return [ModelInfo(name, Path("/models") / name, "llama", 1000, 128, 1_700_000_000) for name in self._models]
+    async def find(self, name: str) -> Served:
+        return await self.catalog.find(name)
 
-    async def submit(self, model_id: str, job: Job) -> FakeAnswer:
-        if model_id not in self._models:
-            raise ModelNotFoundError(model_id, self._models)
+    async def submit(self, served: Served, job: Job) -> FakeAnswer:
         self.jobs.append(job)
         if self.refusal is HANG:
             await asyncio.Event().wait()
         if isinstance(self.refusal, Exception):
             raise self.refusal
-        answer = FakeAnswer(model_id, job, self._script, self._finish_reason)
+        answer = FakeAnswer(served.model_id, job, self._script, self._finish_reason)
         self.answers.append(answer)
         return answer
 
     def health(self) -> dict[str, object]:
-        return {"engines": {name: {"state": "ready", "restarts": 0} for name in self._models}}
+        engine = {"state": "ready", "restarts": 0}
+        return {"engines": {model_id: [{"engine_id": f"{model_id}-1", **engine}] for model_id in self.catalog.models}}
 
     def engine_stats(self) -> dict[str, SchedulerStats]:
-        return {name: SchedulerStats(running=2, waiting=3) for name in self._models}
+        return {model_id: SchedulerStats(running=2, waiting=3) for model_id in self.catalog.models}

@@ -78,3 +78,21 @@ def test_an_answer_that_ended_before_it_was_looked_at_is_whole():
         return "".join([delta.text async for delta in early])
 
     assert with_connection(use) == "ab"
+
+
+def test_requests_count_from_the_moment_that_they_are_sent_until_they_end():
+    async def use(connection, aborted):
+        opening = [asyncio.create_task(connection.submit(Job(name, TextPrompt("la")))) for name in ("a", "b")]
+        await asyncio.sleep(0)  # both wait for the stream to open
+        assert connection.in_flight == 2
+        opening[0].cancel()
+        await asyncio.wait(opening[:1])
+        assert connection.in_flight == 1
+        answer = await opening[1]
+        assert connection.in_flight == 1
+        await answer.close()
+        assert connection.in_flight == 0
+        await asyncio.gather(*connection._aborts)
+        return aborted
+
+    assert with_connection(use, "endless") == ["b"]  # of the other, the engine never heard

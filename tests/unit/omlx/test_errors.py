@@ -69,7 +69,7 @@ def test_pictures_are_refused_with_a_reason():
 INVALID = [
     (CHAT, {"model": None}, "model", "missing_required_parameter"),
     (CHAT, {"model": 5}, "model", "invalid_type"),
-    (CHAT, {"model": ""}, "model", "invalid_value"),
+    (CHAT, {"model": ""}, "model", "missing_required_parameter"),
     (CHAT, {"messages": None}, "messages", "missing_required_parameter"),
     (CHAT, {"messages": "Hi"}, "messages", "invalid_type"),
     (CHAT, {"messages": []}, "messages", "invalid_value"),
@@ -120,6 +120,7 @@ INVALID = [
     (CHAT, {"logprobs": 5}, "logprobs", "invalid_type"),
     (CHAT, {"logprobs": True, "top_logprobs": 21}, "top_logprobs", "invalid_value"),
     (CHAT, {"top_logprobs": 2}, "top_logprobs", "invalid_value"),
+    (CHAT, {"chat_template_kwargs": [1]}, "chat_template_kwargs", "invalid_type"),
     (TEXT, {"logprobs": 6}, "logprobs", "invalid_value"),
     (TEXT, {"logprobs": True}, "logprobs", "invalid_type"),
     *((path, {"max_tokens": 0}, "max_tokens", "invalid_value") for path in (CHAT, TEXT)),
@@ -177,6 +178,10 @@ FAILURES = [
     (errors.EngineError("tiny", "killed"), 503, "engine_died", None, {"retry-after": "1"}),
     (errors.QueueFullError("tiny", 8, 17), 429, "queue_full", None, {"retry-after": "17"}),
     (errors.RequestTimeoutError("too slow"), 504, "request_timeout", None, {"x-should-retry": "false"}),
+    (errors.InsufficientMemoryError("tiny", 5, 3, 9, ["big"]), 507, "insufficient_memory", None, {"x-should-retry": "false"}),
+    (errors.WrongModelTypeError("tiny", "embedding", "chat"), 400, "wrong_model_type", "model", {}),
+    (errors.InvalidSettingError("seed", "No."), 400, "invalid_setting", "seed", {}),
+    (errors.StaleRevisionError("1", "2"), 409, "stale_revision", None, {"x-should-retry": "false"}),
     (errors.CatalogError("Gone."), 503, "catalog_unavailable", None, {"retry-after": "1"}),
 ]
 
@@ -186,7 +191,7 @@ FAILURES = [
 def test_each_error_has_its_status_and_code(error, status, code, param, headers, stream):
     answer = send(create_app(FakeServices(refusal=error)), CHAT, {"model": "tiny", "messages": [USER], "stream": stream})
     assert answer.status == status
-    kind = {400: "invalid_request_error", 429: "rate_limit_error"}.get(status, "server_error")
+    kind = {400: "invalid_request_error", 409: "invalid_request_error", 429: "rate_limit_error"}.get(status, "server_error")
     assert answer.json == {"error": {"message": str(error), "type": kind, "param": param, "code": code}}
     assert headers.items() <= answer.headers.items()
 

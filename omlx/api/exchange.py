@@ -1,0 +1,126 @@
+"""One request, who answers it, and how an endpoint words the answer."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Protocol
+
+from pydantic import BaseModel
+
+from actors.contracts import Job, LikelyToken, TokenLogprob
+from actors.contracts import Usage as JobUsage
+from actors.control import Served
+from omlx import __version__
+from omlx.api.openai import ChatChunkChoice, CompletionChunkChoice, GenerationRequest, Head, PromptTokensDetails, Usage
+
+SYSTEM_FINGERPRINT = f"fp_{sha256(f'omlx {__version__}'.encode()).hexdigest()[:10]}"
+
+Choice = ChatChunkChoice | CompletionChunkChoice
+
+
+@dataclass(frozen=True, slots=True)
+class Logprobs:
+    """The logprobs of some tokens in a row.
+
+    Attributes:
+        offset: Where in the answer the first begins, in characters.
+    """
+
+    tokens: Sequence[TokenLogprob]
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """One choice of an answer, whole.
+
+    Attributes:
+        logprobs: Where the client asked for them.
+    """
+
+    text: str
+    finish_reason: str
+    logprobs: Logprobs | None
+
+
+class Wording(Protocol):
+    """How one endpoint words its answers."""
+
+    @property
+    def endpoint(self) -> str:
+        """The endpoint's path."""
+        ...
+
+    @property
+    def chunk_object(self) -> str:
+        """What a chunk calls itself."""
+        ...
+
+    def opening(self, index: int) -> Choice | None:
+        """What a streamed choice begins with, if anything."""
+        ...
+
+    def piece(self, index: int, text: str, logprobs: Logprobs | None) -> Choice:
+        """More of a choice's text, and the logprobs of the tokens that came."""
+        ...
+
+    def ending(self, index: int, finish_reason: str) -> Choice:
+        """The end of a choice's text."""
+        ...
+
+    def whole(self, head: Head, ended: Sequence[Ended], usage: Usage) -> BaseModel:
+        """The answer in one, with all its choices in order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request as it was read, and how its answer is to be worded.
+
+    Attributes:
+        job: Makes the job of it, once it is known what it is for.
+        received: When it arrived, on the monotonic clock.
+    """
+
+    request: GenerationRequest
+    job: Callable[[Served], Job]
+    wording: Wording
+    received: float
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A request and who answers it."""
+
+    asked: Asked
+    served: Served
+    job: Job
+
+
+def text_length(token: LikelyToken) -> int:
+    """How many characters begin with a token: over many tokens this adds up, wherever they cut characters."""
+    if token.bytes is None:
+        return len(token.text)
+    return sum(byte & 0xC0 != 0x80 for byte in token.bytes)  # all but UTF-8's continuation bytes
+
+
+def head_of(exchange: Exchange) -> Head:
+    """What its answer begins with, and every chunk of it."""
+    return {
+        "id": exchange.job.request_id,
+        "created": int(time.time()),
+        "model": exchange.served.name,
+        "system_fingerprint": SYSTEM_FINGERPRINT,
+    }
+
+
+def usage_of(usage: JobUsage | None) -> Usage:
+    """A finished request's usage as clients read it."""
+    assert usage is not None
+    return Usage(
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        total_tokens=usage.prompt_tokens + usage.completion_tokens,
+        prompt_tokens_details=PromptTokensDetails(cached_tokens=usage.cached_tokens),
+    )
