@@ -148,6 +148,9 @@ class RayCatalogClient:
     async def status(self) -> CatalogStatus:
         return await self._call(self._actor.status.remote())
 
+    async def refresh(self) -> CatalogStatus:
+        return await self._call(self._actor.refresh.remote())
+
     async def load(self, name: str) -> None:
         await self._call(self._actor.load.remote(name))
 

@@ -100,7 +100,8 @@ class Catalog:
         """The routing table once its revision differs from `revision`; the same one after half a minute."""
         if revision == self._revision:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._change.wait(), _WATCH_SECONDS)
+                async with asyncio.timeout(_WATCH_SECONDS):
+                    await self._change.wait()
         return RoutingTable(self._revision, self._lifecycle.routes(), self._lifecycle.statuses(), self._served)
 
     async def status(self) -> CatalogStatus:

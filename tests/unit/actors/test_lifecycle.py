@@ -7,7 +7,7 @@ import pytest
 from actors.contracts import EngineOptions, Route
 from actors.errors import InsufficientMemoryError, ModelLoadError, ModelNotFoundError
 from tests.fakes.engines import settle
-from tests.unit.actors.lifecycle_world import GB, run, wanted
+from tests.fakes.lifecycle_world import GB, run, wanted
 
 
 def soon(coroutine):

@@ -11,7 +11,7 @@ from actors.catalog.memory import need_of
 from actors.contracts import EngineOptions, Route
 from actors.errors import InsufficientMemoryError, ModelLoadError, ModelNotFoundError
 from tests.fakes.engines import ScriptedEngine, ScriptedHost, settle
-from tests.unit.actors.lifecycle_world import GB, World, wanted
+from tests.fakes.lifecycle_world import World, wanted
 
 SIZES = {"a": 1.0, "b": 1.0, "c": 2.0, "d": 3.0}
 DOCUMENTED = (Route, ModelLoadError, InsufficientMemoryError, ModelNotFoundError)

@@ -23,8 +23,11 @@ def wanted(model_id, gb=1.0, revision="r1", options=None, **fields):
 
 
 class World:
-    """Attributes:
-    tables: How often the routing table has changed.
+    """See this module.
+
+    Attributes:
+        models: What is wanted, by id.
+        tables: How often the routing table has changed.
     """
 
     def __init__(self, *models, gb=10.0, load_seconds=60.0):
