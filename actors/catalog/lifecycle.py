@@ -1,162 +1,223 @@
-"""Which engines are up, and why: starts them, waits for their loads, notices their deaths, adopts those it finds."""
+"""Which engines are up, and why: brings them to what is wanted, through failed loads, crashes and want of memory."""
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
-from uuid import uuid4
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
 
-from actors.contracts import (
-    CatalogConfig,
-    EngineClient,
-    EngineHost,
-    EngineInfo,
-    EngineSpec,
-    EngineState,
-    EngineStatus,
-    ModelInfo,
-    Route,
-)
-from actors.errors import EngineError, ModelLoadError
+from actors.catalog.admission import Admission
+from actors.catalog.clock import Clock, SystemClock
+from actors.catalog.engines import Engine
+from actors.catalog.fleet import Fleet
+from actors.catalog.lives import Ground, Lives
+from actors.catalog.memory import Device, Need, need_of
+from actors.catalog.wanted import Limits, Wanted
+from actors.contracts import MLX_BACKEND, EngineHost, Route
+from actors.control import EngineStatus, MemoryStatus
+from actors.errors import ModelLoadError, ModelNotFoundError
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class _Engine:
-    """One engine that the catalog knows of; `ready` resolves when it serves, or with the reason why it doesn't."""
-
-    spec: EngineSpec
-    ready: asyncio.Future[Route]
-    restarts: int = 0
-    state: EngineState = "loading"
-    reason: str | None = None
-    info: EngineInfo | None = None
-
-
 class Lifecycle:
-    """At most one engine a model. Belongs to one event loop.
+    """Belongs to one event loop. No model has more engines that serve or come up than it should, at any moment.
 
     Args:
         host: Starts and kills processes.
-        config: What engines are started with.
         changed: Called after every change that a routing table shows.
+        device: What engines compute on, for estimates of their memory.
+        backend: What loads models; see `EngineSpec`.
     """
 
-    def __init__(self, host: EngineHost, config: CatalogConfig, changed: Callable[[], None]) -> None:
-        self._host = host
-        self._config = config
-        self._changed = changed
-        self._engines: dict[str, _Engine] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+    def __init__(
+        self,
+        host: EngineHost,
+        changed: Callable[[], None],
+        *,
+        device: Device = "cpu",
+        backend: str = MLX_BACKEND,
+        clock: Clock | None = None,
+    ) -> None:
+        self._host, self._device = host, device
+        self._clock = clock or SystemClock()
+        self._fleets: dict[str, Fleet] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._admission = Admission(host, self._clock, self._spawn, self._engines)
+        ground = Ground(host, self._clock, changed, self._spawn, backend, self._need)
+        self._lives = Lives(ground, self._admission, self._reconcile)
 
-    async def adopt(self) -> None:
-        """Take over the engines that are alive already, from an earlier life of this catalog."""
-        for spec, client in await self._host.running():
-            _log.info("adopting the engine of %s", spec.model.model_id)
-            self._spawn(self._see_through(self._enter(spec), client))
+    async def start(self, wanted: Mapping[str, Wanted], limits: Limits) -> None:
+        """Take over the engines that are alive, from an earlier life of the catalog, and load what is pinned."""
+        found = await self._host.running()
+        for spec, client in found:
+            model_id = spec.model.model_id
+            _log.info("adopting the engine of %s", model_id)
+            self._lives.adopt(self._fleets.setdefault(model_id, Fleet(model_id, wanted.get(model_id))), spec, client)
+        self.want(wanted, limits)
 
-    async def route(self, model: ModelInfo, gone: str | None = None) -> Route:
-        """The engine that serves a model; starts one if there is none. Any number of callers wait for one load.
+    def want(self, wanted: Mapping[str, Wanted], limits: Limits) -> None:
+        """Have other models served, or otherwise. What runs for nobody any more finishes its requests and ends."""
+        self._admission.budget, self._lives.limits = limits.memory, limits
+        for model_id in self._fleets.keys() | wanted.keys():
+            fleet = self._fleets.setdefault(model_id, Fleet(model_id))
+            before, fleet.wanted = fleet.wanted, wanted.get(model_id)
+            if fleet.wanted is not None and fleet.wanted.is_pinned and not (before is not None and before.is_pinned):
+                fleet.unloaded = False
+            self._reconcile(fleet)
+        self._admission.stir()
+
+    async def route(self, model_id: str, gone: str | None = None) -> Route:
+        """An engine that serves a model, started if there is none. Any number of callers wait for one load.
 
         Args:
-            model: The model.
+            model_id: The model.
             gone: An engine that the caller found dead: it is not given again.
 
-        Raises `ModelLoadError`.
+        Raises `ModelNotFoundError`, `ModelLoadError` or `InsufficientMemoryError`.
         """
-        engine = self._engines.get(model.model_id)
-        if engine is None or engine.state == "failed" or engine.spec.engine_id == gone:
-            engine = self._start(model, replaces=engine)
-        return await asyncio.shield(engine.ready)
+        while True:
+            if gone is not None:
+                await self._look_after(model_id, gone)
+            fleet = self._fleet(model_id)
+            fleet.unloaded = False
+            if fleet.ready:
+                return min(fleet.ready, key=lambda engine: engine.last_used).route()
+            if fleet.failed_for is not None:
+                raise ModelLoadError(model_id, fleet.reason or "")
+            engine = next(iter(fleet.coming), None) or self._lives.begin(fleet)
+            engine.awaited += 1
+            try:
+                await asyncio.shield(engine.up)
+            finally:
+                engine.awaited -= 1
+
+    async def load(self, model_id: str) -> None:
+        """Load a model now, though it failed or crashed before. Raises as `route` does."""
+        fleet = self._fleet(model_id)
+        fleet.forget()
+        for engine in fleet.coming:
+            if engine.state == "waiting":
+                engine.end()
+        await self.route(model_id)
+
+    async def unload(self, model_id: str, *, cancel: bool = False) -> None:
+        """End a model's engines, once they have finished what they have or at once; returns when they have ended.
+
+        A load that has not come to its end is called off. Even a pinned model stays unloaded until somebody asks for it.
+        Raises `ModelNotFoundError`.
+        """
+        fleet = self._fleet(model_id)
+        fleet.unloaded = True
+        engines = list(fleet.engines)
+        for engine in engines:
+            if cancel or engine.is_coming:
+                engine.end(ModelLoadError(model_id, "it was unloaded meanwhile"))
+            else:
+                engine.drain()
+        await asyncio.gather(*(engine.over.wait() for engine in engines))
+
+    async def tick(self) -> None:
+        """What time brings: memory that grew, models that nobody has asked for in a while, and what may be started by now."""
+        await self._admission.measure()
+        await self._admission.trim()
+        await asyncio.gather(*(self._expire(fleet) for fleet in list(self._fleets.values())))
+        for fleet in list(self._fleets.values()):
+            self._reconcile(fleet)
+        self._admission.stir()
+
+    async def measure(self) -> None:
+        """Ask every engine what it does and takes."""
+        await self._admission.measure()
+
+    def memory(self) -> MemoryStatus:
+        """The memory of all engines, as of the last measurement."""
+        return self._admission.status()
+
+    def fleet(self, model_id: str) -> Fleet:
+        """A model's engines; to look at."""
+        return self._fleets.get(model_id) or Fleet(model_id)
 
     def statuses(self) -> tuple[EngineStatus, ...]:
         """Every engine, by model."""
-        return tuple(
-            EngineStatus(model_id, engine.spec.engine_id, engine.state, engine.restarts, engine.reason, engine.info)
-            for model_id, engine in sorted(self._engines.items())
-        )
+        return tuple(status for _, fleet in sorted(self._fleets.items()) for status in fleet.statuses)
 
-    def routes(self) -> dict[str, Route]:
+    def routes(self) -> dict[str, tuple[Route, ...]]:
         """The engines that serve, by model."""
-        return {
-            model_id: Route(model_id, engine.spec.engine_id)
-            for model_id, engine in sorted(self._engines.items())
-            if engine.state == "ready"
-        }
+        return {model_id: fleet.routes for model_id, fleet in sorted(self._fleets.items()) if fleet.ready}
 
     async def stop(self) -> None:
         """Kill every engine."""
+        engines = self._engines()
+        self._fleets.clear()
         for task in self._tasks:
             task.cancel()
-        engines, self._engines = list(self._engines.values()), {}
-        await asyncio.gather(*(self._host.kill(engine.spec.engine_id) for engine in engines))
+        await asyncio.gather(*(self._host.kill(engine.engine_id) for engine in engines))
 
-    def _start(self, model: ModelInfo, replaces: _Engine | None) -> _Engine:
-        restarts = replaces.restarts + 1 if replaces is not None and replaces.state == "ready" else 0
-        config = self._config
-        spec = EngineSpec(f"{model.model_id}-{uuid4().hex[:8]}", model, config.options, config.backend)
-        # Known before its process is: whoever asks meanwhile waits for this one.
-        engine = self._enter(spec, restarts)
-        self._spawn(self._bring_up(engine, replaces))
-        return engine
+    def _fleet(self, model_id: str) -> Fleet:
+        fleet = self._fleets.get(model_id)
+        if fleet is None or fleet.wanted is None:
+            raise ModelNotFoundError(model_id, sorted(each for each, its in self._fleets.items() if its.wanted is not None))
+        return fleet
 
-    def _enter(self, spec: EngineSpec, restarts: int = 0) -> _Engine:
-        engine = _Engine(spec, asyncio.get_running_loop().create_future(), restarts)
-        self._engines[spec.model.model_id] = engine
-        self._changed()
-        return engine
+    def _engines(self) -> list[Engine]:
+        return [engine for fleet in self._fleets.values() for engine in fleet.engines]
 
-    async def _bring_up(self, engine: _Engine, replaces: _Engine | None) -> None:
-        if replaces is not None:
-            await self._host.kill(replaces.spec.engine_id)
-        try:
-            client = await self._host.start(engine.spec)
-        except Exception as error:
-            self._fail(engine, f"its process could not be started: {error}")
+    def _reconcile(self, fleet: Fleet) -> None:
+        """Bring a model's engines to what is wanted; doing it again changes nothing."""
+        wanted = fleet.wanted
+        if wanted is None:
+            for engine in fleet.up:
+                engine.drain()
+            if not fleet.engines:
+                self._fleets.pop(fleet.model_id, None)
             return
-        await self._see_through(engine, client)
+        if fleet.failed_for not in (None, wanted):
+            fleet.forget()
+        for engine in fleet.up:
+            if engine.wanted.load_key == wanted.load_key:
+                engine.is_pinned = wanted.is_pinned
+                engine.configure(wanted.options)
+            else:
+                engine.drain()
+        for engine in fleet.surplus:
+            engine.drain()
+        self._start_unasked(fleet, wanted)
 
-    async def _see_through(self, engine: _Engine, client: EngineClient) -> None:
-        """Wait for an engine's load, then for its end; an end that nobody asked for starts the next one."""
-        if not await self._load(engine, client):
-            await self._host.kill(engine.spec.engine_id)
+    def _start_unasked(self, fleet: Fleet, wanted: Wanted) -> None:
+        """Load what is pinned, and start replicas of what serves already: these take free memory alone."""
+        if fleet.unloaded or fleet.failed_for is not None or self._clock.now() < fleet.retry_at:
             return
-        await client.closed()
-        model = engine.spec.model
-        if self._engines.get(model.model_id) is engine:
-            _log.warning("the engine of %s (%s) has ended; starting it again", model.model_id, engine.spec.engine_id)
-            self._start(model, replaces=engine)
+        need = self._need(wanted)
+        if fleet.ready and len(fleet.up) < wanted.replicas and not fleet.is_expired:
+            if self._admission.may_fit(need, evicting=False):
+                self._lives.begin(fleet)
+        elif wanted.is_pinned and not fleet.up:
+            if self._admission.may_fit(need, evicting=True):
+                self._lives.begin(fleet)
+            else:
+                fleet.reason = str(self._admission.refusal(fleet.model_id, need))
 
-    async def _load(self, engine: _Engine, client: EngineClient) -> bool:
-        try:
-            info = await asyncio.wait_for(client.load(), self._config.load_timeout_seconds)
-        except TimeoutError:
-            self._fail(engine, f"it was not loaded within {self._config.load_timeout_seconds:.0f} s and was ended")
-            return False
-        except ModelLoadError as error:
-            self._fail(engine, error.reason)
-            return False
-        except EngineError as error:
-            self._fail(engine, f"its process ended while loading: {error.reason}")
-            return False
-        _log.info(
-            "%s is served by %s (process %d, %s, loaded in %.1f s)",
-            info.model_id, info.engine_id, info.pid, info.device, info.load_seconds,
-        )  # fmt: skip
-        engine.state, engine.info = "ready", info
-        engine.ready.set_result(Route(info.model_id, info.engine_id))
-        self._changed()
-        return True
+    async def _look_after(self, model_id: str, engine_id: str) -> None:
+        """See to an engine that somebody found dead. If its process is alive, it finishes what it has and is replaced."""
+        engine = next((each for each in self._fleet(model_id).ready if each.engine_id == engine_id), None)
+        if engine is None:
+            return
+        if await engine.is_alive():
+            engine.drain()
+        else:
+            await self._host.kill(engine_id)
+            await engine.over.wait()
 
-    def _fail(self, engine: _Engine, reason: str) -> None:
-        _log.error("%s could not be loaded: %s", engine.spec.model.model_id, reason)
-        engine.state, engine.reason = "failed", reason
-        engine.ready.set_exception(ModelLoadError(engine.spec.model.model_id, reason))
-        engine.ready.exception()  # it is the waiters' to report; there may be none
-        self._changed()
+    async def _expire(self, fleet: Fleet) -> None:
+        if fleet.is_expired:
+            _log.info("unloading %s, which nobody has asked for in a while", fleet.model_id)
+            await asyncio.gather(*(engine.evict() for engine in fleet.ready))
 
-    def _spawn(self, coroutine: Coroutine[None, None, None]) -> None:
+    def _need(self, wanted: Wanted) -> Need:
+        return need_of(wanted.model, wanted.options, self._device)
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task

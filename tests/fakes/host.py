@@ -139,9 +139,9 @@ class LocalHost:
         await self._engines[engine_id].dead.wait()
 
     async def stop(self) -> None:
-        """End everything that a test left running."""
-        for engine_id in list(self._engines):
-            await self.kill(engine_id)
+        """End everything that a test left running, and what whoever killed it didn't wait for."""
+        for local in self._engines.values():
+            await local.kill()
 
     def _alive(self) -> list[LocalEngine]:
         return [local for local in self._engines.values() if not local.dead.is_set()]

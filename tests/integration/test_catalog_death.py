@@ -24,7 +24,8 @@ def test_a_killed_catalog_is_back_and_adopts_the_running_engine(ray_runtime):
         services = Services(catalog, ray_runtime.engines())
         await services.start()
         try:
-            answer = await services.submit("endless", job(max_tokens=600))
+            endless = await services.find("endless")
+            answer = await services.submit(endless, job(max_tokens=600))
             deltas = aiter(answer)
             await anext(deltas)
             route = await catalog.route("endless")
@@ -35,7 +36,7 @@ def test_a_killed_catalog_is_back_and_adopts_the_running_engine(ray_runtime):
             assert again == route
             text = "".join([delta.text async for delta in deltas])
             assert len(text) == 600 - 1
-            short = await services.submit("endless", job(max_tokens=4))
+            short = await services.submit(endless, job(max_tokens=4))
             assert "".join([delta.text async for delta in short]) == "lala"
         finally:
             await services.stop()
