@@ -116,9 +116,9 @@ def run(core, runner, prompts):
 
 
 def fresh(backend, **bounds):
-    """A core of its own over the one model, and its watched runner."""
+    """A core of its own over the one model, and its watched runner. Prompts go in at once, however slow the machine is."""
     runner = Watched(backend.runner)
-    bounds = {"max_num_seqs": 8, "kv_cost": backend.kv_cost} | bounds
+    bounds = {"max_num_seqs": 8, "max_decode_stall": 60.0, "kv_cost": backend.kv_cost} | bounds
     return EngineCore(runner, SchedulerConfig(**bounds)), runner
 
 
