@@ -26,6 +26,7 @@ from typing import Any
 
 import httpx
 
+from benchmarks.peers import family
 from benchmarks.report import finish, new_document, table
 from benchmarks.server import demo_model_dir, running_server
 from benchmarks.stats import percentile
@@ -47,7 +48,7 @@ class Seen:
         outcomes: Requests, by what became of them.
         seconds: What each whole answer took.
         wrong: What should not have been, a line each.
-        loads: Engines seen, each counted once.
+        processes: The server's, and what each called itself when it was last seen.
         most_engines, most_reserved, most_used, most_resident: The most at one time: engine processes, and bytes that the catalog
             promised, that engines reported, and that their processes held by /proc.
     """
@@ -55,7 +56,7 @@ class Seen:
     outcomes: Counter[str] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
-    loads: set[int] = field(default_factory=set)
+    processes: dict[int, str] = field(default_factory=dict)
     most_engines: int = 0
     most_reserved: int = 0
     most_used: int = 0
@@ -98,12 +99,13 @@ async def client(number: int, http: httpx.AsyncClient, models: list[str], ends: 
             seen.wrong.append(f"{body['model']}: {answer.status_code} {answer.text[:300]}")
 
 
-async def look(http: httpx.AsyncClient, session: str, seen: Seen) -> None:
+async def look(http: httpx.AsyncClient, server: int, seen: Seen) -> None:
     """Read the memory again and again."""
     while True:
         memory = (await http.get("/v1/models/status")).json()["memory"]
-        engines = {pid: resident_bytes(pid) for pid, title in processes(session) if "omlx engine" in title}
-        seen.loads |= set(engines)
+        titles = {pid: title(pid) for pid in family(server)}
+        seen.processes |= titles
+        engines = {pid: resident_bytes(pid) for pid, name in titles.items() if "omlx engine" in name}
         seen.most_engines = max(seen.most_engines, len(engines))
         seen.most_reserved = max(seen.most_reserved, memory["reserved_bytes"])
         seen.most_used = max(seen.most_used, memory["used_bytes"])
@@ -114,16 +116,12 @@ async def look(http: httpx.AsyncClient, session: str, seen: Seen) -> None:
         await asyncio.sleep(_LOOK_SECONDS)
 
 
-def processes(session: str) -> Iterator[tuple[int, str]]:
-    """Every process of a Ray session, which its environment or command names, and what it calls itself."""
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdecimal():
-            try:
-                title = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                if session in title or session in (folder / "environ").read_bytes().decode(errors="replace"):
-                    yield int(folder.name), title.strip()
-            except OSError:
-                continue
+def title(pid: int) -> str:
+    """What a process calls itself; nothing once it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        return ""
 
 
 def resident_bytes(pid: int) -> int:
@@ -158,12 +156,12 @@ def reserved_by_one(models: Path) -> int:
         return int(memory["reserved_bytes"])
 
 
-async def measure(url: str, session: str, models: list[str], options: argparse.Namespace) -> Seen:
+async def measure(url: str, server: int, models: list[str], options: argparse.Namespace) -> Seen:
     """Let the clients loose."""
     seen = Seen()
     limits = httpx.Limits(max_connections=options.clients + 2)
     async with httpx.AsyncClient(base_url=url, timeout=_PATIENCE, limits=limits) as http:
-        looking = asyncio.create_task(look(http, session, seen))
+        looking = asyncio.create_task(look(http, server, seen))
         ends = time.monotonic() + options.seconds
         await asyncio.gather(*(client(number, http, models, ends, seen) for number in range(options.clients)))
         looking.cancel()
@@ -173,10 +171,10 @@ async def measure(url: str, session: str, models: list[str], options: argparse.N
     return seen
 
 
-def left(session: str) -> list[str]:
-    """Processes of an ended server that are still there."""
+def left(processes: dict[int, str]) -> list[str]:
+    """Of a server's processes, those that are still there after its end, by name."""
     ends = time.monotonic() + _GONE_SECONDS
-    while (alive := [title for _, title in processes(session)]) and time.monotonic() < ends:
+    while (alive := [name for pid, name in processes.items() if name and title(pid) == name]) and time.monotonic() < ends:
         time.sleep(0.1)
     return alive
 
@@ -198,16 +196,15 @@ def main() -> int:
         budget = int((options.room + 0.5) * reserved_by_one(folder))
         names = [f"model-{number:02}" for number in range(options.models)]
         with running_server(folder, *OPTIONS, "--max-process-memory", str(budget)) as server:
-            session = f"omlx-{server.pid}-"
-            seen = asyncio.run(measure(server.url, session, names, options))
-    seen.wrong += [f"left behind: {title}" for title in left(session)]
+            seen = asyncio.run(measure(server.url, server.pid, names, options))
+    seen.wrong += [f"left behind: {name}" for name in left(seen.processes)]
     if seen.most_engines > options.room:
         seen.wrong.append(f"{seen.most_engines} engines at a time, in the room of {options.room}")
     figures: dict[str, Any] = {
         "budget": budget,
         "answer p50": percentile(seen.seconds, 50),
         "answer p95": percentile(seen.seconds, 95),
-        "engines started": len(seen.loads),
+        "engines seen": sum("omlx engine" in name for name in seen.processes.values()),
     } | {name: value for name, value in asdict(seen).items() if name.startswith("most_")}
     document |= {"outcomes": dict(seen.outcomes), "figures": figures, "wrong": seen.wrong}
     rows: list[list[object]] = [[name, value] for name, value in (*sorted(seen.outcomes.items()), *figures.items())]

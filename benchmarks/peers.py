@@ -134,7 +134,7 @@ def has_blas(pid: int) -> bool | None:
     if blas is None or not Path("/proc/self/maps").exists():
         return None
     name = Path(blas.libraries[-1]).name
-    return any(name in _maps(process) for process in _family(pid))
+    return any(name in _maps(process) for process in family(pid))
 
 
 @contextmanager
@@ -143,7 +143,7 @@ def _logged(command: Command) -> Iterator[Server]:
         yield server
 
 
-def _family(pid: int) -> Iterator[int]:
+def family(pid: int) -> Iterator[int]:
     """A process and all that come from it, as `/proc` says."""
     parents: dict[int, list[int]] = {}
     for folder in Path("/proc").iterdir():

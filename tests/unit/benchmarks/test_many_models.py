@@ -1,4 +1,4 @@
-"""The run over many models tells whole answers from others, and finds the processes of a session."""
+"""The run over many models tells whole answers from others, and which processes are left."""
 
 import os
 import subprocess
@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from benchmarks.many_models import is_whole, processes, resident_bytes
+from benchmarks.many_models import is_whole, left, resident_bytes, title
+from benchmarks.peers import family
 
 
 @pytest.mark.parametrize(
@@ -24,17 +25,13 @@ def test_a_whole_answer_has_its_end(status, body, stream, whole):
     assert is_whole(status, body, stream=stream) is whole
 
 
-def test_the_processes_of_a_session_are_found_by_name_or_environment():
-    wait = [sys.executable, "-c", "import sys; sys.stdin.read()"]
-    with (
-        subprocess.Popen([*wait, "omlx-7-named"], stdin=subprocess.PIPE) as named,
-        subprocess.Popen(wait, stdin=subprocess.PIPE, env={**os.environ, "SESSION": "omlx-7-known"}) as known,
-        subprocess.Popen(wait, stdin=subprocess.PIPE) as other,
-    ):
-        found = {pid for pid, _ in processes("omlx-7-")}
-        assert {named.pid, known.pid} <= found
-        assert other.pid not in found
-        assert resident_bytes(named.pid) > 0
-        for process in (named, known, other):
-            process.communicate(timeout=10)
-    assert resident_bytes(named.pid) == 0
+def test_processes_that_outlive_their_server_are_named(monkeypatch):
+    monkeypatch.setattr("benchmarks.many_models._GONE_SECONDS", 0.0)
+    with subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()", "stays"], stdin=subprocess.PIPE) as process:
+        assert process.pid in family(os.getpid())
+        seen = {process.pid: title(process.pid), os.getppid(): "has become another process"}
+        assert resident_bytes(process.pid) > 0
+        assert left(seen) == [seen[process.pid]]
+        process.communicate(timeout=10)
+    assert left(seen) == []
+    assert (title(process.pid), resident_bytes(process.pid)) == ("", 0)
