@@ -70,6 +70,11 @@ def is_whole(status: int, body: bytes, *, stream: bool) -> bool:
     return body.endswith(b"data: [DONE]\n\n") and b'"error"' not in body if stream else b'"finish_reason"' in body
 
 
+def is_turned_away(status: int, body: bytes) -> bool:
+    """Whether there was no room: said by the status, or within a stream that had been kept alive while others were waited for."""
+    return status in TURNED_AWAY or (status == 200 and b'"code":"insufficient_memory"' in body)
+
+
 async def client(number: int, http: httpx.AsyncClient, models: list[str], ends: float, seen: Seen) -> None:
     """Ask one model after the other."""
     random = Random(number)
@@ -91,8 +96,8 @@ async def client(number: int, http: httpx.AsyncClient, models: list[str], ends: 
         if is_whole(answer.status_code, answer.content, stream=stream):
             seen.outcomes["answered"] += 1
             seen.seconds.append(time.monotonic() - began)
-        elif answer.status_code in TURNED_AWAY:
-            seen.outcomes[str(answer.status_code)] += 1
+        elif is_turned_away(answer.status_code, answer.content):
+            seen.outcomes["turned away"] += 1
             await asyncio.sleep(float(answer.headers.get("retry-after", _AGAIN_SECONDS)))
         else:
             seen.outcomes["wrong"] += 1

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from benchmarks.many_models import is_whole, left, resident_bytes, title
+from benchmarks.many_models import is_turned_away, is_whole, left, resident_bytes, title
 from benchmarks.peers import family
 
 
@@ -23,6 +23,13 @@ from benchmarks.peers import family
 )
 def test_a_whole_answer_has_its_end(status, body, stream, whole):
     assert is_whole(status, body, stream=stream) is whole
+
+
+def test_no_room_may_be_said_by_the_status_or_within_a_stream():
+    assert is_turned_away(507, b"")
+    assert is_turned_away(200, b': loading\n\ndata: {"error":{"code":"insufficient_memory"}}\n\n')
+    assert not is_turned_away(200, b'data: {"error":{"code":"engine_died"}}\n\n')
+    assert not is_turned_away(503, b"")
 
 
 def test_processes_that_outlive_their_server_are_named(monkeypatch):
