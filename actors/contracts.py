@@ -236,7 +236,8 @@ class EngineSpec:
         model: What it serves.
         backend: `module:function` of what loads the model, an `actors.engine.backend.LoadBackend`; imported in the
             engine's process alone.
-        memory_bytes: What it is expected to take, KV included; in a cluster, it is placed on a node that has as much.
+        memory_bytes: What it is expected to take, KV included.
+        node: Where in a cluster it is to run, an id that `EngineHost.nodes` tells; empty where there is no choice.
     """
 
     engine_id: str
@@ -244,6 +245,7 @@ class EngineSpec:
     options: EngineOptions = field(default_factory=EngineOptions)
     backend: str = MLX_BACKEND
     memory_bytes: int = 0
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,13 +256,15 @@ class EngineUsage:
         in_flight: Jobs that have not ended, those still being taken in included.
         idle_seconds: For how long there has been none, since the last one ended or since the load; 0 before that, and while there
             is one.
-        memory_bytes: What its process takes: resident memory (on macOS its footprint, where Metal's buffers count), and on a GPU
-            with memory of its own what MLX holds there.
+        memory_bytes: What its process takes of the memory that models live in: resident memory (on macOS its footprint, where Metal's
+            buffers count), or what MLX holds of a GPU's own.
+        is_retired: Whether it was told to take no more jobs.
     """
 
     in_flight: int
     idle_seconds: float
     memory_bytes: int
+    is_retired: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,7 +362,10 @@ class EngineHost(Protocol):
     """Starts, finds and kills engine processes."""
 
     async def start(self, spec: EngineSpec) -> EngineClient:
-        """Start a process for a spec; it loads nothing until asked."""
+        """Start a process for a spec; it loads nothing until asked.
+
+        On a node of a cluster, it waits until the node shows that it has the spec's memory, and ends when the node is gone.
+        """
         ...
 
     async def running(self) -> Sequence[tuple[EngineSpec, EngineClient]]:
@@ -369,12 +376,11 @@ class EngineHost(Protocol):
         """End a process, whatever it is doing. Unknown ids are ignored."""
         ...
 
-    async def room(self) -> Sequence[int] | None:
-        """Bytes of memory that are not promised to an engine yet, node by node: what `start` finds a place by.
+    async def nodes(self) -> Mapping[str, int] | None:
+        """Bytes of memory that all engines on a node may take together, by the node's id.
 
-        An engine for which no node has room waits until one has, so ask before. A node that has just come or gone, or an engine
-        that has just been started, may take a moment to show. None where there are no nodes to choose from: engines run on
-        this machine, whatever they take.
+        A node that has just come or gone may take a moment to show. None where there are no nodes to choose from: engines run
+        on this machine, whatever they take.
         """
         ...
 

@@ -24,8 +24,8 @@ if (Path.home() / ".ray" / "auth_token").exists():
     os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 import ray
-from ray._private.state import available_resources_per_node
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.contracts import EngineClient, EngineInfo, EngineOptions, EngineSpec, EngineUsage, Job, Route
 from actors.control import CatalogClient, CatalogConfig, CatalogStatus, RoutingTable, Served, SettingsView
@@ -98,7 +98,7 @@ class RayRuntime:
                 max_task_retries=-1,
                 runtime_env={"env_vars": _worker_environment()},
             )
-            .remote(self._catalog_config, self._config.logs, by_memory=self._is_joined)
+            .remote(self._catalog_config, self._config.logs, in_cluster=self._is_joined)
         )
         ray.get(self._catalog.ready.remote())
 
@@ -108,7 +108,7 @@ class RayRuntime:
 
     def engines(self) -> "RayEngineHost":
         """What connects to engines."""
-        return RayEngineHost(self._config.logs, by_memory=self._is_joined)
+        return RayEngineHost(self._config.logs, in_cluster=self._is_joined)
 
     @property
     def _is_joined(self) -> bool:
@@ -238,12 +238,12 @@ class RayEngineHost:
 
     Args:
         logs: Where their log lines go.
-        by_memory: Whether each is placed on a node that has its memory to promise.
+        in_cluster: Whether there are nodes to choose from.
     """
 
-    def __init__(self, logs: LogConfig, *, by_memory: bool = False) -> None:
+    def __init__(self, logs: LogConfig, *, in_cluster: bool = False) -> None:
         self._logs = logs
-        self._by_memory = by_memory
+        self._in_cluster = in_cluster
 
     async def start(self, spec: EngineSpec) -> EngineClient:
         actor = (
@@ -252,7 +252,8 @@ class RayEngineHost:
                 name=_ENGINE_PREFIX + json.dumps([spec.engine_id, spec.model.model_id]),
                 lifetime="detached",
                 num_cpus=0,
-                memory=spec.memory_bytes if self._by_memory else 0,
+                memory=spec.memory_bytes if spec.node else 0,
+                scheduling_strategy=NodeAffinitySchedulingStrategy(spec.node, soft=False) if spec.node else None,
                 max_concurrency=_MANY,
                 max_restarts=0,  # the catalog decides whether and when
                 max_task_retries=0,
@@ -271,11 +272,12 @@ class RayEngineHost:
             if _engine_of(name)[0] == engine_id:
                 _kill(name)
 
-    async def room(self) -> Sequence[int] | None:
-        if not self._by_memory:
+    async def nodes(self) -> Mapping[str, int] | None:
+        if not self._in_cluster:
             return None
-        nodes = await asyncio.to_thread(available_resources_per_node)
-        return [int(resources.get("memory", 0)) for resources in nodes.values()]
+        # What each has, and not what Ray says is free there: that is told from node to node, and can be wrong for half a minute.
+        nodes = await asyncio.to_thread(ray.nodes)
+        return {node["NodeID"]: int(node["Resources"].get("memory", 0)) for node in nodes if node["Alive"]}
 
     async def connect(self, engine_id: str) -> EngineClient:
         for name in _engine_names():
@@ -324,10 +326,10 @@ def _delegating(protocol: type, *but: str) -> Callable[[type[_T]], type[_T]]:
 class _CatalogActor:
     """The catalog's process."""
 
-    def __init__(self, config: CatalogConfig, logs: LogConfig, *, by_memory: bool) -> None:
+    def __init__(self, config: CatalogConfig, logs: LogConfig, *, in_cluster: bool) -> None:
         logs.begin("catalog")
         self._config = config
-        self._host = RayEngineHost(logs, by_memory=by_memory)
+        self._host = RayEngineHost(logs, in_cluster=in_cluster)
         self._starting: asyncio.Future[Any] | None = None
 
     async def ready(self) -> None:

@@ -150,7 +150,7 @@ GLOBAL_SETTINGS: Mapping[str, Setting] = _table(
     Setting(
         "max_process_memory",
         Form.MEMORY,
-        "Memory for all models together; where it isn't set, a safe share of the machine's.",
+        "Memory for all models together; where it isn't set, a safe share of the machine's; in a cluster, Ray says what each node has instead.",
         Effect.ENGINE,
     ),
     Setting(

@@ -1,42 +1,40 @@
 """The memory of all engines together: measured, promised to those that come, and made free by sending others away."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from actors.catalog.budget import Evict, Holding, Standing, Verdict, decide, least_recent
-from actors.catalog.clock import Clock
+from actors.catalog.budget import Evict, Holding, Place, Standing, Verdict, decide, free_on, least_recent
 from actors.catalog.engines import Engine, Spawn
 from actors.catalog.memory import Need
 from actors.contracts import EngineHost
 from actors.control import MemoryStatus
 from actors.errors import InsufficientMemoryError
 
-_LOOK_SECONDS = 0.2
-_LOOKS = 25  # at what a cluster's nodes have: it takes a moment to show that an engine has come or gone
+_HERE = ""  # this machine, where there is no choice
 
 
 class Admission:
     """Promises memory to one engine at a time, so that no two are promised the same.
 
-    On one machine, what is free is the budget less what engines were promised or take. In a cluster, it is what the node with
-    the most of it has, as the host tells.
+    What is free on a node is what it has for engines, less what those there were promised or take. A single machine is one node,
+    which has the budget.
 
     Args:
         engines: Every engine that has not ended.
     """
 
-    def __init__(self, host: EngineHost, clock: Clock, spawn: Spawn, engines: Callable[[], Sequence[Engine]]) -> None:
+    def __init__(self, host: EngineHost, spawn: Spawn, engines: Callable[[], Sequence[Engine]]) -> None:
         self.budget = 0
-        self._host, self._clock, self._spawn, self._engines = host, clock, spawn, engines
-        self._rooms: Sequence[int] | None = None
+        self._host, self._spawn, self._engines = host, spawn, engines
+        self._cluster: Mapping[str, int] | None = None
         self._turn = asyncio.Lock()
         self._stirred = asyncio.Event()
 
     def status(self) -> MemoryStatus:
         """As of the last measurement."""
         engines = self._engines()
-        budget = self.budget if self._rooms is None else self._reserved() + sum(self._rooms)
-        return MemoryStatus(budget, self._reserved(), sum(engine.measured for engine in engines))
+        reserved, measured = (sum(each.reserved for each in engines), sum(each.measured for each in engines))
+        return MemoryStatus(sum(self._nodes.values()), reserved, measured)
 
     def stir(self) -> None:
         """Have those that wait for room look again."""
@@ -44,24 +42,31 @@ class Admission:
         self._stirred = asyncio.Event()
 
     async def measure(self) -> None:
-        """Ask every engine what it takes, and the host what its nodes have."""
+        """Ask every engine what it takes, and the host what nodes there are."""
         await asyncio.gather(*(engine.measure() for engine in self._engines()))
-        self._rooms = await self._host.room()
+        await self.survey()
+
+    async def survey(self) -> None:
+        """Ask the host what nodes there are."""
+        self._cluster = await self._host.nodes()
+
+    def is_there(self, node: str) -> bool:
+        """Whether there was such a node at the last survey."""
+        return node in self._nodes
 
     def may_fit(self, need: Need, *, evicting: bool) -> bool:
         """Whether a load would find room, as of the last measurement."""
-        if not evicting:
-            return need.least <= self._free()
-        return decide(need.least, self._free(), self._holdings()) is not Verdict.REFUSE
+        return decide(need.least, self._nodes, self._holdings(), evicting=evicting) is not Verdict.REFUSE
 
     def refusal(self, model_id: str, need: Need) -> InsufficientMemoryError:
         """The error that says why a model finds no room."""
         holding = ((engine.model_id, engine.holding()) for engine in self._engines())
         held = {each for each, its in holding if its.standing is Standing.HELD and its.reserved} - {model_id}
-        return InsufficientMemoryError(model_id, need.least, self._free(), self.status().budget, sorted(held))
+        free = max(self._free().values(), default=0)
+        return InsufficientMemoryError(model_id, need.least, free, self.status().budget, sorted(held))
 
     async def admit(self, engine: Engine, need: Need, evicting: Callable[[], bool]) -> int:
-        """Promise an engine its memory, and send idle ones away for it; the KV that it gets of it, in bytes.
+        """Promise an engine a place and its memory, and send idle ones away for it; the KV that it gets of it, in bytes.
 
         Where room is on its way, it waits for that without keeping others from theirs.
 
@@ -75,9 +80,10 @@ class Admission:
         while True:
             stirred = self._stirred
             async with self._turn:
-                if await self._make_room(engine.model_id, need, evicting):
-                    kv = need.kv(self._free())
-                    engine.promise(need.base + kv)
+                place = await self._make_room(engine.model_id, need, evicting)
+                if place is not None:
+                    kv = need.kv(self._free()[place.node])
+                    engine.promise(need.base + kv, place.node)
                     return kv
             await stirred.wait()
 
@@ -89,46 +95,40 @@ class Admission:
         if self._turn.locked():
             return
         async with self._turn:
-            while self._free() < 0 and any(each.standing is Standing.IDLE for each in self._holdings()):
-                await self._evict(least_recent(self._holdings()).engine_id)
+            while over := self._over():
+                await self._evict(least_recent(over).engine_id)
 
-    async def _make_room(self, model_id: str, need: Need, evicting: Callable[[], bool]) -> bool:
-        """Whether there is room now; otherwise there will be."""
+    async def _make_room(self, model_id: str, need: Need, evicting: Callable[[], bool]) -> Place | None:
+        """Where there is room now; None where there will be."""
         await self.measure()
         while True:
-            holdings = self._holdings() if evicting() else ()
-            decision = decide(need.least, self._free(), holdings)
-            if isinstance(decision, Evict):
-                await self._evict(decision.engine_id)
-            elif decision is Verdict.REFUSE and not self._unplaced():
-                raise self.refusal(model_id, need)
-            else:
-                return decision is Verdict.FITS
+            decision = decide(need.least, self._nodes, self._holdings(), evicting=evicting())
+            match decision:
+                case Place():
+                    return decision
+                case Evict(engine_id):
+                    await self._evict(engine_id)
+                case Verdict.WAIT:
+                    return None
+                case Verdict.REFUSE:
+                    raise self.refusal(model_id, need)
 
     async def _evict(self, engine_id: str) -> None:
         engine = next(each for each in self._engines() if each.engine_id == engine_id)
         # Whoever is admitted may be called off; an engine that was told to take no more must still be ended.
-        shown = engine.is_placed
-        if not await asyncio.shield(self._spawn(engine.evict())) or self._rooms is None or not shown:
-            return
-        before = sum(self._rooms)
-        for _ in range(_LOOKS):
-            self._rooms = await self._host.room()
-            if self._rooms is None or sum(self._rooms) > before:
-                break
-            await self._clock.sleep(_LOOK_SECONDS)
+        await asyncio.shield(self._spawn(engine.evict()))
+
+    def _over(self) -> list[Holding]:
+        """Idle engines on nodes whose engines take more than they may."""
+        free = self._free()
+        return [each for each in self._holdings() if each.standing is Standing.IDLE and free.get(each.node, 0) < 0]
+
+    @property
+    def _nodes(self) -> Mapping[str, int]:
+        return {_HERE: self.budget} if self._cluster is None else self._cluster
 
     def _holdings(self) -> list[Holding]:
         return [engine.holding() for engine in self._engines()]
 
-    def _free(self) -> int:
-        if self._rooms is None:
-            return self.budget - self._reserved()
-        return max(self._rooms, default=0) - self._unplaced()
-
-    def _unplaced(self) -> int:
-        """Bytes of engines that a cluster's nodes may not show yet."""
-        return 0 if self._rooms is None else sum(engine.reserved for engine in self._engines() if not engine.is_placed)
-
-    def _reserved(self) -> int:
-        return sum(engine.reserved for engine in self._engines())
+    def _free(self) -> dict[str, int]:
+        return free_on(self._nodes, self._holdings())

@@ -1,6 +1,6 @@
-"""Who goes when memory is short. Decides by numbers only; who carries it out is `actors.catalog.admission`."""
+"""Where a model finds memory, and who goes when it is short. Decides by numbers only; who carries it out is `actors.catalog.admission`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -18,14 +18,23 @@ class Holding:
     """An engine, as the budget sees it.
 
     Attributes:
+        node: Where it stands.
         reserved: Bytes that it was promised, or takes if that is more.
         last_used: When it last had a request; seconds of any clock.
     """
 
     engine_id: str
+    node: str
     reserved: int
     standing: Standing
     last_used: float
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """There is room on a node."""
+
+    node: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,25 +45,47 @@ class Evict:
 
 
 class Verdict(Enum):
-    """What to do where nobody should go."""
+    """What to do where there is no room and nobody should go."""
 
-    FITS = "there is room"
     WAIT = "there will be room without anybody's being sent away"
     REFUSE = "there is no room to be had"
 
 
-def decide(needed: int, free: int, holdings: Iterable[Holding]) -> Verdict | Evict:
-    """How to find room for so many bytes.
+def free_on(nodes: Mapping[str, int], holdings: Iterable[Holding]) -> dict[str, int]:
+    """What is left of each node's bytes; less than nothing where its engines take more than they may."""
+    free = dict(nodes)
+    for each in holdings:
+        if each.node in free:  # else it is about to end, as its node did
+            free[each.node] -= each.reserved
+    return free
 
-    The least recently used goes first, one at a time, and nobody where all of them would not be enough.
+
+def decide(
+    needed: int, nodes: Mapping[str, int], holdings: Iterable[Holding], *, evicting: bool = True
+) -> Place | Evict | Verdict:
+    """How to find room for so many bytes on one node.
+
+    The node with the most room is taken. Where none has enough, the least recently used goes first, one at a time, and nobody from a
+    node where all of them would not be enough.
+
+    Args:
+        needed: The bytes.
+        nodes: Bytes for all engines on a node, by its id.
+        holdings: The engines.
+        evicting: Whether any may be sent away, or waited for.
     """
     holdings = list(holdings)
-    idle = _together(holdings, Standing.IDLE)
-    if needed <= free:
-        return Verdict.FITS
-    if needed <= free + idle:
-        return Evict(least_recent(holdings).engine_id)
-    if needed <= free + idle + _together(holdings, Standing.LEAVING):
+    free = free_on(nodes, holdings)
+    roomiest = max(free, key=lambda node: (free[node], node), default=None)
+    if roomiest is not None and needed <= free[roomiest]:
+        return Place(roomiest)
+    if not evicting:
+        return Verdict.REFUSE
+    idle = {node: _together(holdings, node, Standing.IDLE) for node in nodes}
+    worthwhile = [each for each in holdings if each.node in nodes and needed <= free[each.node] + idle[each.node]]
+    if worthwhile:
+        return Evict(least_recent(worthwhile).engine_id)
+    if any(needed <= free[node] + idle[node] + _together(holdings, node, Standing.LEAVING) for node in nodes):
         return Verdict.WAIT
     return Verdict.REFUSE
 
@@ -65,5 +96,5 @@ def least_recent(holdings: Iterable[Holding]) -> Holding:
     return min(idle, key=lambda each: (each.last_used, each.engine_id))
 
 
-def _together(holdings: Iterable[Holding], standing: Standing) -> int:
-    return sum(each.reserved for each in holdings if each.standing is standing)
+def _together(holdings: Iterable[Holding], node: str, standing: Standing) -> int:
+    return sum(each.reserved for each in holdings if each.node == node and each.standing is standing)

@@ -17,7 +17,6 @@ from actors.errors import EngineError, ModelLoadError, OmlxError
 _log = logging.getLogger(__name__)
 
 HANDED_SECONDS = 1.0  # an engine that was given to a caller isn't sent away before the caller's request can have reached it
-_PLACE_SECONDS = 3.0  # until a cluster's numbers show a new engine
 _ANSWER_SECONDS = 5.0  # an engine that doesn't say what it does within this time is taken to be busy
 _FAREWELL_SECONDS = 30.0  # for an engine to say that it takes no more, and for a start that was called off to come to its end
 
@@ -42,6 +41,7 @@ class Engine:
         awaited: How many callers wait for it to come up.
         in_flight: Its jobs when it was last asked.
         measured: Bytes that it took when it was last asked.
+        node: Where it stands, or is to.
     """
 
     def __init__(
@@ -63,12 +63,12 @@ class Engine:
         self.measured = 0
         self.client: EngineClient | None = None
         self.is_found = False
+        self.node = ""
         self._host, self._clock, self._spawn, self._changed = host, clock, spawn, changed
         self._starting: asyncio.Task[EngineClient] | None = None
         self._promised = 0
         self._used_at = clock.now()
         self._handed_at = float("-inf")
-        self._placed_at = float("inf")  # never; set when it has a client
         self._farewell: OmlxError | None = None
         self._options = wanted.options
         self._wished_options = wanted.options
@@ -83,11 +83,6 @@ class Engine:
     def is_ready(self) -> bool:
         """Whether it takes requests."""
         return self.state == "ready"
-
-    @property
-    def is_placed(self) -> bool:
-        """Whether it has had the time to find its place in a cluster."""
-        return self._clock.now() - self._placed_at >= _PLACE_SECONDS
 
     @property
     def reserved(self) -> int:
@@ -105,7 +100,7 @@ class Engine:
 
     def holding(self) -> Holding:
         """How the budget sees it."""
-        return Holding(self.engine_id, self.reserved, self._standing(), self.last_used)
+        return Holding(self.engine_id, self.node, self.reserved, self._standing(), self.last_used)
 
     def route(self) -> Route:
         """Give it to a caller."""
@@ -116,14 +111,14 @@ class Engine:
         """How it is."""
         return EngineStatus(self.model_id, self.engine_id, self.state, restarts, self.reason, self.info)
 
-    def adopt(self, client: EngineClient, memory: int) -> None:
-        """Take it to be a process that was found alive, and was promised so many bytes."""
-        self.client, self.is_found, self._placed_at = client, True, float("-inf")
-        self.promise(max(1, memory))
+    def adopt(self, client: EngineClient, memory: int, node: str) -> None:
+        """Take it to be a process that was found alive on a node, and was promised so many bytes."""
+        self.client, self.is_found = client, True
+        self.promise(max(1, memory), node)
 
-    def promise(self, memory: int) -> None:
-        """Reserve memory for it, in bytes."""
-        self._promised = memory
+    def promise(self, memory: int, node: str) -> None:
+        """Reserve memory for it on a node, in bytes."""
+        self._promised, self.node = memory, node
 
     def become(self, state: EngineState) -> None:
         """Change its state, unless it is on its way out."""
@@ -137,7 +132,6 @@ class Engine:
         self._starting = self._spawn(self._host.start(spec))
         try:
             self.client = await within(self._clock, seconds, _result(self._starting))
-            self._placed_at = self._clock.now()
         except TimeoutError as error:
             raise NotStartedError(f"it had no process after {seconds:.0f} s") from error
         except Exception as error:
@@ -184,6 +178,8 @@ class Engine:
             return
         self.in_flight, self.measured = usage.in_flight, usage.memory_bytes
         self._used_at = max(self._used_at, self._clock.now() - usage.idle_seconds)
+        if usage.is_retired:
+            self.drain()  # an earlier catalog told it so, and ended before it did
 
     async def is_alive(self) -> bool:
         """Whether its process answers."""

@@ -42,7 +42,7 @@ class Lifecycle:
         self._clock = clock or SystemClock()
         self._fleets: dict[str, Fleet] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._admission = Admission(host, self._clock, self._spawn, self._engines)
+        self._admission = Admission(host, self._spawn, self._engines)
         ground = Ground(host, self._clock, changed, self._spawn, backend, self._need)
         self._lives = Lives(ground, self._admission, self._reconcile)
 

@@ -64,7 +64,7 @@ class Lives:
         derived = fleet.wanted is not None and fleet.wanted.options.kv_cache_bytes is None
         options = replace(spec.options, kv_cache_bytes=None) if derived else spec.options
         engine = self._engine(Wanted(spec.model, options), spec.engine_id)
-        engine.adopt(client, spec.memory_bytes)
+        engine.adopt(client, spec.memory_bytes, spec.node)
         self._live(fleet, engine, self._load(fleet, engine))
 
     def _engine(self, wanted: Wanted, engine_id: str = "") -> Engine:
@@ -85,9 +85,8 @@ class Lives:
         need = self._ground.need(wanted)
         kv = await self._admission.admit(engine, need, evicting=lambda: not fleet.ready)
         options = replace(wanted.options, kv_cache_bytes=kv)
-        await engine.start(
-            EngineSpec(engine.engine_id, wanted.model, options, self._ground.backend, need.base + kv), self.limits.load_seconds
-        )
+        spec = EngineSpec(engine.engine_id, wanted.model, options, self._ground.backend, need.base + kv, engine.node)
+        await engine.start(spec, self.limits.load_seconds)
         await self._load(fleet, engine)
 
     async def _load(self, fleet: Fleet, engine: Engine) -> None:
@@ -99,6 +98,8 @@ class Lives:
     async def _see_through(self, fleet: Fleet, engine: Engine) -> None:
         """An engine's life, to its end and what follows from that."""
         error = await engine.see_through()
+        if isinstance(error, EngineError):
+            await self._admission.survey()
         fleet.engines.remove(engine)
         if not engine.ending:
             self._conclude(fleet, engine, error)
@@ -124,7 +125,8 @@ class Lives:
                 engine.settle(ModelLoadError(fleet.model_id, reason))
 
     def _crashed(self, fleet: Fleet, engine: Engine, error: EngineError | None) -> None:
-        loading = error is not None
+        # One that went down with its node while it came up says nothing of its model.
+        loading = error is not None and self._admission.is_there(engine.node)
         reason = "its process ended while loading" if loading else "its process ended"
         delay = fleet.backoff.crashed(self._ground.clock.now(), loading=loading)
         if delay is None:

@@ -27,7 +27,8 @@ class Backend:
         max_decode_stall: Seconds that a step may take here while answers are being generated, unless told otherwise.
         device: `cpu`, `metal` or `cuda`, and what multiplies matrices there where that is a choice.
         warnings: What its user should know, a sentence each.
-        device_bytes: Bytes that it takes of a device's own memory, which don't count as this process'; any thread may ask.
+        device_bytes: Bytes that it takes of a GPU's own memory, any thread may ask; None where it lives in the system's, on the CPU and on
+            Apple's GPUs, and counts as this process'.
     """
 
     runner: Runner
@@ -42,7 +43,7 @@ class Backend:
     reuse_kv: bool = False
     checkpoints: bool = False
     max_decode_stall: float = 0.1
-    device_bytes: Callable[[], int] = lambda: 0
+    device_bytes: Callable[[], int] | None = None
 
 
 LoadBackend = Callable[[ModelInfo, EngineOptions], Backend]

@@ -147,8 +147,8 @@ class Engine:
 
     async def usage(self) -> EngineUsage:
         """What it is doing, and what it takes."""
-        on_device = self._device_bytes() if self._device_bytes is not None else 0
-        return EngineUsage(self._occupancy.held, self._occupancy.idle_seconds, process_bytes() + on_device)
+        taken = process_bytes() if self._device_bytes is None else self._device_bytes()
+        return EngineUsage(self._occupancy.held, self._occupancy.idle_seconds, taken, self._retired)
 
     async def retire(self, *, only_if_idle: bool = False) -> bool:
         """Take no more jobs; see `actors.contracts.EngineClient`. Last words that nobody has fetched yet count as work too."""

@@ -88,7 +88,7 @@ def load_backend(model: ModelInfo, options: EngineOptions = _DEFAULT) -> Backend
         stop_token_ids=frozenset(tokenizer.eos_token_ids),
         context_length=model.context_length or _FALLBACK_CONTEXT,
         device=f"cpu with {_blas.name}" if device == "cpu" and _blas else device,
-        device_bytes=gpu_memory,
+        device_bytes=gpu_memory if device == "cuda" else None,
         warnings=(f"No fast BLAS was found: {CURE}.",) if device == "cpu" and _blas is None else (),
     )
 

@@ -13,11 +13,8 @@ def device_kind() -> str:
 
 
 def gpu_memory() -> int:
-    """Bytes that MLX holds of a GPU's own memory, what it keeps for use again included. Any thread may ask.
-
-    0 where arrays live in the system's memory, on the CPU and on Apple's GPUs: there they count as the process'.
-    """
-    return mx.get_active_memory() + mx.get_cache_memory() if device_kind() == "cuda" else 0
+    """Bytes that MLX holds for arrays, what it keeps for use again included. Any thread may ask."""
+    return mx.get_active_memory() + mx.get_cache_memory()
 
 
 def total_memory() -> int:

@@ -523,7 +523,9 @@ def test_a_retired_engine_takes_no_more_and_finishes_what_it_has(run):
             await client.submit("ingress", job("la", "taken", max_tokens=40))
             assert not await client.retire(only_if_idle=True)
             await client.submit("ingress", job("la", "too", max_tokens=2))  # nothing has changed
+            assert not (await client.usage()).is_retired
             assert await client.retire()
+            assert (await client.usage()).is_retired
             with pytest.raises(EngineError, match="no more"):
                 await client.submit("ingress", job("la"))
             idle = asyncio.create_task(client.idle())

@@ -3,7 +3,7 @@
 import asyncio
 import heapq
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import count
 
 from actors.contracts import EngineInfo, EngineOptions, EngineSpec, EngineUsage
@@ -91,7 +91,7 @@ class ScriptedEngine:
     async def usage(self) -> EngineUsage:
         await self._alive(self._answer())
         idle = 0.0 if self.in_flight else self._host.clock.now() - self._idle_since
-        return EngineUsage(self.in_flight, idle, self.memory)
+        return EngineUsage(self.in_flight, idle, self.memory, self.retired)
 
     async def retire(self, *, only_if_idle: bool = False) -> bool:
         await self._alive(self._answer())
@@ -131,7 +131,7 @@ class ScriptedHost:
         unloadable: Why a model's loads fail, by model.
         refusals: What the next starts raise.
         started: Every spec.
-        rooms: What `room` says.
+        cluster: What `nodes` says.
         immortal: Engines that take their time to die: `finish_off` ends them.
     """
 
@@ -143,7 +143,7 @@ class ScriptedHost:
         self.unloadable: dict[str, str] = {}
         self.refusals: list[Exception] = []
         self.started: list[EngineSpec] = []
-        self.rooms: Sequence[int] | None = None
+        self.cluster: Mapping[str, int] | None = None
         self.immortal: set[str] = set()
         self._engines: dict[str, ScriptedEngine] = {}
 
@@ -186,8 +186,8 @@ class ScriptedHost:
             raise EngineError(engine_id, "its process has ended")
         return engine
 
-    async def room(self) -> Sequence[int] | None:
-        return self.rooms
+    async def nodes(self) -> Mapping[str, int] | None:
+        return self.cluster
 
 
 def _open_gate() -> asyncio.Event:

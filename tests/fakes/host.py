@@ -1,7 +1,7 @@
 """Engines in this process: real `Engine`s over a model without a tensor, started, found and killed like processes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 
 from actors.contracts import EngineInfo, EngineOptions, EngineSpec, EngineUsage, Job
@@ -97,18 +97,15 @@ class LocalHost:
     Args:
         load_backend: What the engines load.
         takes: What an engine's process would take, in bytes; by default, what its spec expects.
-        nodes: What `room` answers.
     """
 
     def __init__(
         self,
         load_backend: LoadBackend = echo_backend,
         takes: Callable[[EngineSpec], int] = lambda spec: spec.memory_bytes,
-        nodes: Sequence[int] | None = None,
     ) -> None:
         self.load_backend = load_backend
         self.takes = takes
-        self.nodes = nodes
         self.started: list[EngineSpec] = []
         self._engines: dict[str, LocalEngine] = {}
 
@@ -125,8 +122,8 @@ class LocalHost:
         if local is not None and not local.killed.is_set():
             await local.kill()
 
-    async def room(self) -> Sequence[int] | None:
-        return self.nodes
+    async def nodes(self) -> Mapping[str, int] | None:
+        return None
 
     async def connect(self, engine_id: str) -> LocalEngineClient:
         for local in self._alive():

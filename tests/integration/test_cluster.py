@@ -13,7 +13,8 @@ pytestmark = pytest.mark.ray
 ROOT = Path(__file__).parents[2]
 
 
-def test_a_lost_node_takes_only_its_engines(tmp_path):
+@pytest.mark.parametrize("shown", ["engines", "models"])
+def test_a_lost_node_takes_only_its_own(shown, tmp_path):
     ray_files = tempfile.mkdtemp(prefix="omlx-nodes-", dir="/tmp")  # a short path, for Ray's sockets
     environment = {
         "PYTHONPATH": str(ROOT),
@@ -24,7 +25,7 @@ def test_a_lost_node_takes_only_its_engines(tmp_path):
     try:
         # A process of its own: this one may be in another Ray runtime.
         done = subprocess.run(
-            [sys.executable, "-m", "tests.integration.cluster", str(tmp_path), ray_files],
+            [sys.executable, "-m", "tests.integration.cluster", shown, str(tmp_path), ray_files],
             cwd=ROOT,
             env=os.environ | environment,
             timeout=120,

@@ -1,7 +1,8 @@
-"""An engine whose last words nobody has fetched isn't idle yet, and doesn't wait for ever for somebody to come."""
+"""What an engine says of itself: when it is idle, which waits for its last words for a while, and what it takes."""
 
 import asyncio
 from contextlib import aclosing
+from dataclasses import replace
 
 from actors.contracts import EngineSpec, Job, StepItem, TextPrompt
 from actors.engine import engine as engine_module
@@ -10,9 +11,9 @@ from actors.errors import InvalidJobError
 from tests.fakes.model import echo_backend, model_info
 
 
-def with_engine(use):
+def with_engine(use, load_backend=echo_backend):
     async def test():
-        engine = Engine(EngineSpec("echo-1", model_info()), echo_backend, on_broken=print)
+        engine = Engine(EngineSpec("echo-1", model_info()), load_backend, on_broken=print)
         try:
             async with aclosing(engine.stream("ingress")) as items:
                 await anext(items)
@@ -78,3 +79,13 @@ def test_a_submission_that_is_cancelled_is_not_held():
         assert (await engine.usage()).in_flight == 0
 
     with_engine(use)
+
+
+def test_an_engine_takes_of_the_memory_that_its_model_lives_in():
+    async def use(engine, _items):
+        before = (await engine.usage()).memory_bytes
+        assert before > 1_000_000  # it lives in this process
+        await engine.load()
+        assert (await engine.usage()).memory_bytes == 12_345
+
+    with_engine(use, lambda model, options: replace(echo_backend(model, options), device_bytes=lambda: 12_345))

@@ -292,55 +292,110 @@ def test_kv_gets_half_of_what_the_weights_leave_unless_a_setting_says_how_much()
     run(test, wanted("a"))
 
 
-def test_in_a_cluster_a_model_has_to_fit_one_node_and_the_host_says_what_is_free():
+def test_in_a_cluster_a_model_has_to_fit_one_node():
     async def test(world):
-        world.host.rooms = [GB // 2, 3 * GB // 2]
+        world.host.cluster = {"north": 3 * GB // 2, "south": GB // 2}
         await world.route("a")
-        world.host.rooms = [GB // 2, GB // 2]
-        loading = soon(world.lifecycle.route("large"))
-        await world.tick(3)
+        assert world.engine("a").spec.node == "north"
         with pytest.raises(InsufficientMemoryError, match=r"2\.00 GB for models"):
-            await loading
-        world.host.rooms = [0, 2 * GB]
+            await world.lifecycle.route("large")
+        world.host.cluster = {"north": 3 * GB // 2, "south": 2 * GB}
         await world.route("large")
         assert world.up == ["a", "large"]
+        assert world.engine("large").spec.node == "south"
+        assert world.lifecycle.memory().budget == 7 * GB // 2
 
     run(test, wanted("a"), wanted("large", 2), gb=0)
 
 
-def test_in_a_cluster_an_eviction_counts_when_a_node_shows_it():
+def test_in_a_cluster_whoever_is_sent_away_stands_where_the_room_is_needed():
     async def test(world):
-        for model_id in "ab":
-            world.host.rooms = [0, GB]
-            await world.route(model_id)
-            await world.tick(1)
-        world.host.rooms = [0, 0]
-        loading = soon(world.lifecycle.route("c"))
-        await world.clock.advance(0.5)
-        assert world.up == ["b"]
-        world.host.rooms = [0, GB]
-        await world.clock.advance(0.5)
-        await loading
-        assert world.up == ["b", "c"]
+        world.host.cluster = {"north": GB, "south": 2 * GB}
+        await world.route("large", "old")  # the larger node first
+        await world.tick(1)
+        assert {each.spec.node: each.spec.model.model_id for each in world.host.alive()} == {"south": "large", "north": "old"}
+        world.engine("large").work(1)
+        await world.tick(1)
+        world.engine("large").work(0)
+        await world.tick(2)
+        await world.route("larger")  # the other one was used less lately, and stands on a node that is too small
+        assert world.up == ["larger", "old"]
 
-    run(test, *map(wanted, "abc"), gb=0)
+    run(test, wanted("large", 2), wanted("old"), wanted("larger", 2), gb=0)
 
 
-def test_in_a_cluster_engines_that_no_node_shows_yet_are_reckoned_with():
+def test_in_a_cluster_concurrent_loads_dont_take_the_same_room():
     async def test(world):
-        world.host.rooms = [GB]
-        first, second = soon(world.lifecycle.route("a")), soon(world.lifecycle.route("b"))
-        await settle()
-        await first
-        world.engine("a").work(1)
-        await world.tick(2)
-        assert not second.done()  # the node has room only as far as it knows
-        world.host.rooms = [0]
-        await world.tick(2)
-        with pytest.raises(InsufficientMemoryError):
-            await second
+        world.host.cluster = {"north": GB, "south": GB}
+        await asyncio.gather(*(world.lifecycle.route(model_id) for model_id in "ab"))
+        assert sorted(engine.spec.node for engine in world.host.alive()) == ["north", "south"]
 
     run(test, *map(wanted, "ab"), gb=0)
+
+
+def test_what_stood_on_a_lost_node_comes_back_on_another():
+    async def test(world):
+        world.host.cluster = {"north": 2 * GB, "south": 3 * GB // 2}
+        await world.route("a", "b")
+        assert [world.engine(model_id).spec.node for model_id in "ab"] == ["north", "south"]
+        world.host.cluster = {"south": 3 * GB}
+        world.engine("a").crash()
+        await world.tick(1)
+        assert world.up == ["a", "b"]
+        assert world.engine("a").spec.node == "south"
+        assert len(world.host.started) == 3
+
+    run(test, *map(wanted, "ab"), gb=0)
+
+
+def test_a_load_that_goes_down_with_its_node_is_no_fault_of_the_model():
+    async def test(world):
+        world.host.cluster = {"north": GB}
+        world.host.hold("a")
+        loading = soon(world.lifecycle.route("a"))
+        for node in ("south", "east", "west"):
+            await world.clock.advance(5)
+            lost = world.engine("a")
+            world.host.cluster = {node: GB}
+            lost.crash()
+            await settle()
+        await world.clock.advance(5)
+        world.host.release("a")
+        await settle()
+        assert (await loading).engine_id == world.engine("a").spec.engine_id
+        assert world.engine("a").spec.node == "west"
+
+    run(test, wanted("a"), gb=0)
+
+
+def test_an_adopted_engine_stands_where_it_was_placed():
+    async def test(world):
+        world.host.cluster = {"north": GB, "south": GB}
+        await world.route("a")
+        await world.rebirth()
+        await world.route("b")
+        assert sorted(engine.spec.node for engine in world.host.alive()) == ["north", "south"]
+        assert world.up == ["a", "b"]
+
+    run(test, *map(wanted, "ab"), gb=0)
+
+
+def test_an_engine_that_an_earlier_catalog_told_to_take_no_more_is_replaced():
+    async def test(world):
+        await world.route("a")
+        retired = world.engine("a")
+        retired.work(1)
+        await retired.retire()
+        await world.rebirth()
+        await world.tick(1)
+        assert world.up == []
+        retired.work(0)
+        await settle()
+        assert retired.dead.is_set()
+        await world.route("a")
+        assert world.engine("a") is not retired
+
+    run(test, wanted("a"))
 
 
 # Pins, idle time, by hand

@@ -15,6 +15,7 @@ from tests.fakes.lifecycle_world import World, wanted
 
 SIZES = {"a": 1.0, "b": 1.0, "c": 2.0, "d": 3.0}
 DOCUMENTED = (Route, ModelLoadError, InsufficientMemoryError, ModelNotFoundError)
+NODES = {"north": 3_000_000_000, "south": 4_000_000_000}
 names = st.sampled_from(sorted(SIZES))
 picks = st.integers(0, 9)
 
@@ -49,10 +50,13 @@ class StrictHost(ScriptedHost):
 
     async def start(self, spec):
         client = await super().start(spec)
-        taken = sum(max(engine.spec.memory_bytes, engine.memory) for engine in self.alive())
+        nodes = {"": self.world.limits.memory} if self.cluster is None else self.cluster
+        taken = sum(max(engine.spec.memory_bytes, engine.memory) for engine in self.alive() if engine.spec.node == spec.node)
         fleet = self.world.lifecycle.fleet(spec.model.model_id)
-        if taken > self.world.limits.memory:
-            self.wrongs.append(f"with {spec.engine_id}, processes take {taken} bytes")
+        if spec.node not in nodes:
+            client.crash()  # its node has gone since somebody looked
+        elif taken > nodes[spec.node]:
+            self.wrongs.append(f"with {spec.engine_id}, processes on {spec.node!r} take {taken} bytes")
         if fleet.wanted is None or len(fleet.up) > fleet.wanted.replicas:
             self.wrongs.append(f"{spec.engine_id} is one too many")
         return client
@@ -76,11 +80,12 @@ class Anything(RuleBasedStateMachine):
 
         self.runner.run(body())
 
-    @initialize(requested=st.lists(names, max_size=4), gb=st.sampled_from([3.0, 4.0, 6.0]))
-    def begin(self, requested, gb):
+    @initialize(requested=st.lists(names, max_size=4), gb=st.sampled_from([3.0, 4.0, 6.0]), in_cluster=st.booleans())
+    def begin(self, requested, gb, in_cluster):
         async def body():
             self.world = World(*(wanted(name, size) for name, size in SIZES.items()), gb=gb)
             self.host = self.world.host = StrictHost(self.world.clock, self.world)
+            self.host.cluster = dict(NODES) if in_cluster else None
             self.wrongs = self.host.wrongs
             self.world.lifecycle = self.world.new_lifecycle()
             await self.world.start()
@@ -139,6 +144,19 @@ class Anything(RuleBasedStateMachine):
     @rule(gb=st.sampled_from([2.0, 4.0, 6.0]))
     def change_budget(self, gb):
         self.run(lambda: self.world.want(gb=gb))
+
+    @rule(node=st.sampled_from(sorted(NODES)))
+    def node_leaves_or_comes_back(self, node):
+        if self.host.cluster is None:
+            return
+        if node not in self.host.cluster:
+            self.host.cluster = self.host.cluster | {node: NODES[node]}
+        else:
+            self.host.cluster = {name: memory for name, memory in self.host.cluster.items() if name != node}
+            for engine in self.host.alive():
+                if engine.spec.node == node:
+                    engine.crash()
+        self.run(settle)
 
     @rule(pick=picks, jobs=st.integers(0, 2), share=st.sampled_from([0.5, 1.0, 1.5]))
     def work(self, pick, jobs, share):
@@ -238,21 +256,23 @@ class Anything(RuleBasedStateMachine):
             assert not fleet.is_expired
             for engine in fleet.ready:
                 assert engine.wanted.load_key == world.models[name].load_key, "an engine of something that is no more"
-        found = {engine.engine_id for fleet in fleets.values() for engine in fleet.engines if engine.is_found}
         for engine in self.host.alive():
-            # One that was told to take no more by a catalog that then died says so to the first request.
-            assert not engine.retired or engine.spec.engine_id in found
+            assert not engine.retired
             options = world.models[engine.spec.model.model_id].options
             assert engine.options.max_concurrent_requests == options.max_concurrent_requests
 
         pinned = {name for name, model in world.models.items() if model.is_pinned}
-        held = sum(engine.reserved for name in pinned for engine in fleets[name].engines)
-        assert memory.reserved <= max(memory.budget, held), "too much memory, and somebody could have gone"
+        nodes = {"": memory.budget} if self.host.cluster is None else self.host.cluster
+        engines = [(name, engine) for name, fleet in fleets.items() for engine in fleet.engines]
+        held = {node: sum(its.reserved for name, its in engines if its.node == node and name in pinned) for node in nodes}
+        for node, its_memory in nodes.items():
+            reserved = sum(its.reserved for _, its in engines if its.node == node)
+            assert reserved <= max(its_memory, held[node]), "too much memory, and somebody could have gone"
         for name in pinned:
             fleet = fleets[name]
             if not fleet.ready and not fleet.unloaded and fleet.failed_for is None:
                 need = need_of(world.models[name].model, world.models[name].options, "cpu")
-                assert held + need.least > memory.budget, f"{name} is pinned, and out"
+                assert all(held[node] + need.least > nodes[node] for node in nodes), f"{name} is pinned, and out"
                 assert fleet.reason
 
 
