@@ -33,7 +33,7 @@ def new_document(name: str, **settings: Any) -> dict[str, Any]:
     return {
         "benchmark": name,
         "machine": machine_card(),
-        "command": " ".join(["python -m", f"benchmarks.bench_{name}", *sys.argv[1:]]),
+        "command": " ".join(["python -m", f"benchmarks.{Path(sys.argv[0]).stem}", *sys.argv[1:]]),
         "settings": settings,
     }
 

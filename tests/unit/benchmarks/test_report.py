@@ -49,3 +49,8 @@ def test_ratios_are_ours_to_theirs_and_none_without_a_figure():
         "itl_p99": None,
         "goodput": None,
     }
+
+
+def test_a_result_says_by_which_command_it_came(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["/somewhere/benchmarks/many_models.py", "--seconds", "3"])
+    assert report.new_document("anything")["command"] == "python -m benchmarks.many_models --seconds 3"
