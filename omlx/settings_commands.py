@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 _Steps = list[tuple[str, Mapping[str, Any]]]
 _WIDEST = 60  # characters of a value in a table
 _EFFECTS = {
-    "next request": "takes effect with the next request",
-    "running engine": "takes effect at once",
+    "next request": "takes effect within a second, for requests that come then",
+    "running engine": "takes effect within a second",
     "reload": "takes effect when the model is loaded again",
     "restart": "takes effect when the server is started again",
 }

@@ -71,7 +71,7 @@ class Catalog:
 
     async def start(self) -> None:
         """Rebuild the state from the disk and from the engines that are alive, and look after them from now on."""
-        self._inventory = await asyncio.to_thread(self._disk.scan)
+        self._take(await asyncio.to_thread(self._disk.scan))
         self._served = serve_all(self._inventory, self._store)
         await self._lifecycle.start(self._wanted(), limits_of(self._store.global_values(), self._machine))
         self._ticking = asyncio.create_task(self._tick_for_ever())
@@ -200,8 +200,15 @@ class Catalog:
 
     def _adopt(self, inventory: Inventory, settings_changed: bool) -> None:
         if settings_changed or inventory != self._inventory:
-            self._inventory = inventory
+            self._take(inventory)
             self._apply()
+
+    def _take(self, inventory: Inventory) -> None:
+        known = set(self._inventory.skipped)
+        for each in inventory.skipped:
+            if each not in known:
+                _log.warning("skipping %s: %s", each.path, each.reason)
+        self._inventory = inventory
 
     def _apply(self) -> None:
         """Have the disk and the settings hold, as they are known now."""

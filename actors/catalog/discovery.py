@@ -1,6 +1,5 @@
 """Finds the models on disk. Remembers what it read, and reads again only what has changed."""
 
-import logging
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -13,8 +12,6 @@ from actors.catalog.model_folder import Reading, read_folder
 from actors.catalog.model_ids import model_ids
 from actors.catalog.reasons import Reason
 from actors.models import Inventory, ModelInfo, Skipped
-
-_log = logging.getLogger(__name__)
 
 
 class Discovery:
@@ -96,8 +93,6 @@ class Discovery:
         last = before.get(place.folder)
         reading = last if last is not None and last.fingerprint.is_current() else self._read(place)
         self._known[place.folder] = reading
-        if isinstance(reading.found, Skipped) and (last is None or last.found != reading.found):
-            _log.warning("skipping %s: %s", reading.found.path, reading.found.reason)
         return reading
 
     def _read(self, place: Place) -> Reading:

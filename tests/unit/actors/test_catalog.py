@@ -295,3 +295,16 @@ def test_time_is_looked_after_without_being_asked():
             await asyncio.sleep(0.001)  # the tick asks a thread
 
     run(test, model("a"))
+
+
+def test_a_folder_that_is_skipped_is_a_warning_once(caplog):
+    async def test(catalog):
+        skipped = Skipped(Path("/x"), "broken")
+        for inventory in ((skipped,), (skipped, Skipped(Path("/y"), "half")), (Skipped(Path("/x"), "gone"),)):
+            catalog.disk.put(skipped=inventory)
+            await catalog.served()
+            await catalog.served()
+        told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+        assert told == ["skipping /x: broken", "skipping /y: half", "skipping /x: gone"]
+
+    run(test)

@@ -66,9 +66,9 @@ def test_a_single_word_is_a_setting_before_it_is_a_model(run, base):
 @pytest.mark.parametrize(
     ("words", "effect"),
     [
-        (("max_queued_requests", "3"), "at once"),
+        (("max_queued_requests", "3"), "within a second"),
         (("port", "9000"), "when the server is started again"),
-        (("small", "temperature", "0.5"), "with the next request"),
+        (("small", "temperature", "0.5"), "within a second, for requests that come then"),
         (("small", "trust_remote_code", "true"), "when the model is loaded again"),
     ],
 )
