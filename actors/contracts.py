@@ -319,7 +319,7 @@ class EngineClient(Protocol):
         ...
 
     def stream(self, consumer: str) -> AsyncIterator[bytes]:
-        """The one stream of a consumer: an empty item at once, then an encoded `StepItem` for each step.
+        """The one stream of a consumer: an item without deltas at once, then an encoded `StepItem` for each step.
 
         Ends when the engine stops, and raises `EngineError` when its process dies. Opening it again ends the earlier
         one. When it is closed, the consumer's requests are aborted.

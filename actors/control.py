@@ -64,6 +64,23 @@ class Served:
 
 
 @dataclass(frozen=True, slots=True)
+class LifeEvent:
+    """Something that became of one of a model's engines.
+
+    Attributes:
+        kind: It was loaded or failed to be, was let go unasked, or is being started again after a crash.
+        result: Of a load: `success`, `failed` (the model's fault), `crashed`, `no_memory` or `not_started` (no process to be had);
+            of an eviction: `memory` (others needed it) or `idle`.
+        seconds: From the start of its process until it served, for a load that succeeded.
+    """
+
+    model_id: str
+    kind: Literal["load", "eviction", "restart"]
+    result: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class RoutingTable:
     """What the catalog knows at a revision of its state.
 
@@ -71,12 +88,14 @@ class RoutingTable:
         routes: The engines that serve, by model id; several where a model has replicas.
         engines: Every engine.
         served: Every model, by id.
+        events: What has happened since the revision that was asked with, the oldest first; the latest few hundred at the most.
     """
 
     revision: int
     routes: Mapping[str, tuple[Route, ...]] = field(default_factory=dict)
     engines: tuple[EngineStatus, ...] = ()
     served: Mapping[str, Served] = field(default_factory=dict)
+    events: tuple[LifeEvent, ...] = ()
 
     def find(self, name: str) -> Served | None:
         """The model of an id or an alias; the default one for an empty name."""

@@ -106,7 +106,9 @@ def jobs(streams: int, tokens: int) -> list[Job]:
 async def through_connection(client: EngineClient, streams: int, tokens: int) -> Flow:
     """Deltas as each request's loop gets them from `EngineConnection`."""
     observed = Observed(client)
-    connection = EngineConnection("instant", observed, f"bench-{next(_ids)}", lambda _connection: None)
+    connection = EngineConnection(
+        "instant", observed, f"bench-{next(_ids)}", lambda _before, _after: None, lambda _connection: None
+    )
     deltas = received = 0
 
     async def consume(job: Job) -> None:

@@ -1,6 +1,6 @@
 """Puts the HTTP side together: routes, middleware, errors and metrics around the services it is given."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -15,13 +15,14 @@ from omlx.api.completions import completion_routes
 from omlx.api.errors import HANDLERS
 from omlx.api.health import health_routes
 from omlx.api.keep_alive import DEFAULT_SECONDS
-from omlx.api.middleware import DEFAULT_MAX_BODY_BYTES, BodyLimit, RequestId, RequestMetrics, UnforeseenErrors
+from omlx.api.middleware import DEFAULT_MAX_BODY_BYTES, BodyLimit, RequestId, RequestRecords, UnforeseenErrors
 from omlx.api.models import model_routes
 from omlx.api.openai import ChatRequest, CompletionRequest
 from omlx.api.ports import Services
 from omlx.api.streaming import Answering
-from omlx.metrics.registry import Metrics
+from omlx.metrics.metrics import Metrics
 from omlx.metrics.routes import metrics_routes
+from omlx.record import RequestObserver
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -40,6 +41,7 @@ def create_app(
     *,
     max_body_bytes: int = DEFAULT_MAX_BODY_BYTES,
     keep_alive_seconds: float = DEFAULT_SECONDS,
+    observers: Sequence[RequestObserver] = (),
     lifespan: Lifespan | None = None,
 ) -> FastAPI:
     """The ASGI application.
@@ -48,9 +50,11 @@ def create_app(
         services: Models and answers.
         max_body_bytes: The largest body of a request that is taken.
         keep_alive_seconds: How often a stream says that it lives, until its first event is there.
+        observers: Who is told of every request, besides the metrics.
         lifespan: What to run around serving.
     """
     metrics = Metrics(services.engine_stats)
+    services.observe(metrics.engines)
     app = _App(
         title="oMLX",
         version=__version__,
@@ -60,16 +64,16 @@ def create_app(
         exception_handlers=dict(HANDLERS),
         middleware=[
             Middleware(RequestId),
-            Middleware(RequestMetrics, metrics=metrics),
+            Middleware(RequestRecords, observers=[metrics.requests, *observers]),
             Middleware(UnforeseenErrors),
             Middleware(BodyLimit, max_bytes=max_body_bytes),
         ],
     )
-    answering = Answering(services, metrics, keep_alive_seconds)
+    answering = Answering(services, metrics.requests, keep_alive_seconds)
     app.include_router(chat_routes(answering))
     app.include_router(completion_routes(answering))
     app.include_router(model_routes(services))
     app.include_router(admin_routes(services))
     app.include_router(health_routes(services))
-    app.include_router(metrics_routes(metrics))
+    app.include_router(metrics_routes(metrics, services.catalog))
     return app

@@ -58,15 +58,23 @@ class EngineConnection:
         model_id: What the engine serves.
         client: The engine.
         consumer: Who the stream belongs to: one id for the whole ingress.
+        stepped: Called with the engine's numbers before and after each item.
         ended: Called once, when the stream has ended for whatever reason.
     """
 
-    def __init__(self, model_id: str, client: EngineClient, consumer: str, ended: Callable[["EngineConnection"], None]) -> None:
+    def __init__(
+        self,
+        model_id: str,
+        client: EngineClient,
+        consumer: str,
+        stepped: Callable[[SchedulerStats, SchedulerStats], None],
+        ended: Callable[["EngineConnection"], None],
+    ) -> None:
         self.model_id = model_id
         self.stats = SchedulerStats()
         self._client = client
         self._consumer = consumer
-        self._ended = ended
+        self._stepped, self._ended = stepped, ended
         self._queues: dict[str, asyncio.Queue[_Item]] = {}  # of requests whose last delta has not come
         self._end: EngineError | None = None
         self._open = asyncio.Event()
@@ -112,8 +120,12 @@ class EngineConnection:
         reason = EngineError(self.model_id, "it was shut down")
         try:
             async for data in self._client.stream(self._consumer):
+                item = StepItem.decode(data)
+                # What the engine did before this stream was opened isn't new.
+                before = self.stats if self._open.is_set() else item.stats
                 self._open.set()
-                self._deliver(StepItem.decode(data))
+                self._deliver(item)
+                self._stepped(before, item.stats)
         except EngineError as error:
             reason = error
         finally:

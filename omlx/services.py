@@ -13,6 +13,7 @@ from actors.control import CatalogClient, EngineStatus, RoutingTable, Served
 from actors.errors import CatalogError, EngineError
 from actors.folder_revision import is_current as folder_is_current
 from actors.models import ModelInfo
+from omlx.api.ports import EngineObserver
 from omlx.connection import Answer, EngineConnection
 from omlx.replicas import Prompt, Replicas
 from scheduler.stats import SchedulerStats
@@ -43,6 +44,7 @@ class Services:
         self._connections: dict[str, asyncio.Task[EngineConnection]] = {}
         self._connecting: Counter[str] = Counter()  # requests that wait for a connection, by engine
         self._watcher: asyncio.Task[None] | None = None
+        self._observer: EngineObserver | None = None
 
     async def start(self) -> None:
         """Begin to follow the catalog."""
@@ -93,6 +95,10 @@ class Services:
             status = {"engine_id": engine.engine_id, "state": engine.state, "restarts": engine.restarts}
             engines.setdefault(engine.model_id, []).append(status)
         return {"engines": engines}
+
+    def observe(self, observer: EngineObserver) -> None:
+        """Tell somebody of every step and of what becomes of engines, from now on."""
+        self._observer = observer
 
     def engine_stats(self) -> Mapping[str, SchedulerStats]:
         """The latest numbers of connected engines, by model; those of a model's engines together."""
@@ -154,10 +160,14 @@ class Services:
     async def _connect(self, route: Route) -> EngineConnection:
         client = await self._engines.connect(route.engine_id)
 
+        def stepped(before: SchedulerStats, after: SchedulerStats) -> None:
+            if self._observer is not None:
+                self._observer.stepped(route.model_id, before, after)
+
         def ended(_connection: EngineConnection) -> None:
             self._connections.pop(route.engine_id, None)
 
-        return EngineConnection(route.model_id, client, self._consumer, ended)
+        return EngineConnection(route.model_id, client, self._consumer, stepped, ended)
 
     async def _watch(self) -> None:
         """Follow the catalog's revision, through its restarts."""
@@ -170,6 +180,9 @@ class Services:
                 continue
             _log_changes(self._table.engines, table.engines)
             self._table = table
+            if self._observer is not None:
+                for event in table.events:
+                    self._observer.happened(event)
 
 
 def _sum(stats: Sequence[SchedulerStats]) -> SchedulerStats:

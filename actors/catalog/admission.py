@@ -7,7 +7,7 @@ from actors.catalog.budget import Evict, Holding, Place, Standing, Verdict, deci
 from actors.catalog.engines import Engine, Spawn
 from actors.catalog.memory import Need
 from actors.contracts import EngineHost
-from actors.control import MemoryStatus
+from actors.control import LifeEvent, MemoryStatus
 from actors.errors import InsufficientMemoryError
 
 _HERE = ""  # this machine, where there is no choice
@@ -21,11 +21,14 @@ class Admission:
 
     Args:
         engines: Every engine that has not ended.
+        tell: Called when one has been sent away.
     """
 
-    def __init__(self, host: EngineHost, spawn: Spawn, engines: Callable[[], Sequence[Engine]]) -> None:
+    def __init__(
+        self, host: EngineHost, spawn: Spawn, engines: Callable[[], Sequence[Engine]], tell: Callable[[LifeEvent], None]
+    ) -> None:
         self.budget = 0
-        self._host, self._spawn, self._engines = host, spawn, engines
+        self._host, self._spawn, self._engines, self._tell = host, spawn, engines, tell
         self._cluster: Mapping[str, int] | None = None
         self._turn = asyncio.Lock()
         self._stirred = asyncio.Event()
@@ -116,7 +119,11 @@ class Admission:
     async def _evict(self, engine_id: str) -> None:
         engine = next(each for each in self._engines() if each.engine_id == engine_id)
         # Whoever is admitted may be called off; an engine that was told to take no more must still be ended.
-        await asyncio.shield(self._spawn(engine.evict()))
+        await asyncio.shield(self._spawn(self._send_away(engine)))
+
+    async def _send_away(self, engine: Engine) -> None:
+        if await engine.evict():
+            self._tell(LifeEvent(engine.model_id, "eviction", "memory"))
 
     def _over(self) -> list[Holding]:
         """Idle engines on nodes whose engines take more than they may."""

@@ -9,13 +9,14 @@ from typing import Any, Protocol
 
 from actors.catalog.clock import Clock, SystemClock
 from actors.catalog.discovery import Discovery
+from actors.catalog.event_log import EventLog
 from actors.catalog.lifecycle import Lifecycle
 from actors.catalog.memory import Machine, base_bytes, this_machine
 from actors.catalog.serving import check_alias, serve_all
 from actors.catalog.settings_store import SettingsStore
 from actors.catalog.wanted import Wanted, limits_of, wanted_of
 from actors.contracts import EngineHost, Route
-from actors.control import CatalogConfig, CatalogStatus, ModelStatus, RoutingTable, Served, SettingsView
+from actors.control import CatalogConfig, CatalogStatus, LifeEvent, ModelStatus, RoutingTable, Served, SettingsView
 from actors.errors import ModelNotFoundError
 from actors.folder_revision import is_current as folder_is_current
 from actors.models import Inventory, ModelInfo
@@ -59,7 +60,10 @@ class Catalog:
         self._store = SettingsStore(config.base_path, config.overrides)
         self._machine = machine or this_machine()
         self._clock = clock or SystemClock()
-        self._lifecycle = Lifecycle(host, self._changed, device=self._machine.device, backend=config.backend, clock=self._clock)
+        self._events = EventLog()
+        self._lifecycle = Lifecycle(
+            host, self._changed, self._happened, device=self._machine.device, backend=config.backend, clock=self._clock
+        )
         # From the clock, so that a catalog that was restarted never repeats a revision of its earlier life.
         self._revision = time.time_ns()
         self._change = asyncio.Event()
@@ -102,7 +106,8 @@ class Catalog:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_WATCH_SECONDS):
                     await self._change.wait()
-        return RoutingTable(self._revision, self._lifecycle.routes(), self._lifecycle.statuses(), self._served)
+        events = self._events.since(revision)
+        return RoutingTable(self._revision, self._lifecycle.routes(), self._lifecycle.statuses(), self._served, events)
 
     async def status(self) -> CatalogStatus:
         """Everything; the disk is looked at anew, and engines are asked what they take."""
@@ -232,6 +237,10 @@ class Catalog:
                 await self.tick()
             except Exception:
                 _log.exception("the engines could not be looked after; it is tried again")
+
+    def _happened(self, event: LifeEvent) -> None:
+        self._events.add(self._revision + 1, event)
+        self._changed()
 
     def _changed(self) -> None:
         self._revision += 1

@@ -13,7 +13,7 @@ from actors.catalog.lives import Ground, Lives
 from actors.catalog.memory import Device, Need, need_of
 from actors.catalog.wanted import Limits, Wanted
 from actors.contracts import MLX_BACKEND, EngineHost, Route
-from actors.control import EngineStatus, MemoryStatus
+from actors.control import EngineStatus, LifeEvent, MemoryStatus
 from actors.errors import ModelLoadError, ModelNotFoundError
 
 _log = logging.getLogger(__name__)
@@ -25,6 +25,7 @@ class Lifecycle:
     Args:
         host: Starts and kills processes.
         changed: Called after every change that a routing table shows.
+        tell: Called with what becomes of engines.
         device: What engines compute on, for estimates of their memory.
         backend: What loads models; see `EngineSpec`.
     """
@@ -33,6 +34,7 @@ class Lifecycle:
         self,
         host: EngineHost,
         changed: Callable[[], None],
+        tell: Callable[[LifeEvent], None],
         *,
         device: Device = "cpu",
         backend: str = MLX_BACKEND,
@@ -42,8 +44,9 @@ class Lifecycle:
         self._clock = clock or SystemClock()
         self._fleets: dict[str, Fleet] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._admission = Admission(host, self._spawn, self._engines)
-        ground = Ground(host, self._clock, changed, self._spawn, backend, self._need)
+        self._tell = tell
+        self._admission = Admission(host, self._spawn, self._engines, tell)
+        ground = Ground(host, self._clock, changed, tell, self._spawn, backend, self._need)
         self._lives = Lives(ground, self._admission, self._reconcile)
 
     async def start(self, wanted: Mapping[str, Wanted], limits: Limits) -> None:
@@ -211,7 +214,9 @@ class Lifecycle:
     async def _expire(self, fleet: Fleet) -> None:
         if fleet.is_expired:
             _log.info("unloading %s, which nobody has asked for in a while", fleet.model_id)
-            await asyncio.gather(*(engine.evict() for engine in fleet.ready))
+            for gone in await asyncio.gather(*(engine.evict() for engine in fleet.ready)):
+                if gone:
+                    self._tell(LifeEvent(fleet.model_id, "eviction", "idle"))
 
     def _need(self, wanted: Wanted) -> Need:
         return need_of(wanted.model, wanted.options, self._device)

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from actors.catalog.admission import Admission
 from actors.catalog.backoff import MOST_CRASHES
@@ -13,6 +13,7 @@ from actors.catalog.fleet import Fleet
 from actors.catalog.memory import Need
 from actors.catalog.wanted import Limits, Wanted
 from actors.contracts import EngineClient, EngineHost, EngineSpec
+from actors.control import LifeEvent
 from actors.errors import EngineError, InsufficientMemoryError, ModelLoadError
 
 _log = logging.getLogger(__name__)
@@ -25,6 +26,7 @@ class Ground:
 
     Attributes:
         changed: Called after every change that a routing table shows.
+        tell: Called with what becomes of engines.
         spawn: Runs something beside everything else.
         backend: What loads models; see `EngineSpec`.
         need: What an engine for a model would take.
@@ -33,6 +35,7 @@ class Ground:
     host: EngineHost
     clock: Clock
     changed: Callable[[], None]
+    tell: Callable[[LifeEvent], None]
     spawn: Spawn
     backend: str
     need: Callable[[Wanted], Need]
@@ -86,8 +89,10 @@ class Lives:
         kv = await self._admission.admit(engine, need, evicting=lambda: not fleet.ready)
         options = replace(wanted.options, kv_cache_bytes=kv)
         spec = EngineSpec(engine.engine_id, wanted.model, options, self._ground.backend, need.base + kv, engine.node)
+        began = self._ground.clock.now()
         await engine.start(spec, self.limits.load_seconds)
         await self._load(fleet, engine)
+        self._tell(fleet, "load", "success", self._ground.clock.now() - began)
 
     async def _load(self, fleet: Fleet, engine: Engine) -> None:
         await engine.load(self.limits.load_seconds)
@@ -112,13 +117,18 @@ class Lives:
         retry_at = self._ground.clock.now() + _RETRY_SECONDS
         match error:
             case None | EngineError():
+                if error is not None:
+                    self._tell(fleet, "load", "crashed")
                 self._crashed(fleet, engine, error)
             case InsufficientMemoryError():
+                self._tell(fleet, "load", "no_memory")
                 fleet.fail(engine, str(error), until_changed=False, retry_at=retry_at)
                 engine.settle(error)
             case ModelLoadError():
+                self._tell(fleet, "load", "failed")
                 self._fail(fleet, engine, error.reason)
             case _:
+                self._tell(fleet, "load", "not_started")
                 reason = f"its process could not be started: {error}"
                 _log.error("%s: %s", fleet.model_id, reason, exc_info=None if isinstance(error, NotStartedError) else error)
                 fleet.fail(engine, reason, until_changed=False, retry_at=retry_at)
@@ -138,7 +148,11 @@ class Lives:
             return
         _log.warning("%s of %s: %s; starting it again in %g s", engine.engine_id, fleet.model_id, reason, delay)
         fleet.restarts += 1
+        self._tell(fleet, "restart")
         self.begin(fleet, delay, reason)
+
+    def _tell(self, fleet: Fleet, kind: Literal["load", "restart"], result: str = "", seconds: float = 0.0) -> None:
+        self._ground.tell(LifeEvent(fleet.model_id, kind, result, seconds))
 
     def _fail(self, fleet: Fleet, engine: Engine, reason: str) -> None:
         """Give up until something changes."""

@@ -130,7 +130,7 @@ class Engine:
 
     async def stream(self, consumer: str) -> AsyncIterator[bytes]:
         """The one stream of a consumer; see `actors.contracts.EngineClient`."""
-        outbox = Outbox()
+        outbox = Outbox(self._stats)
         earlier = self._outboxes.get(consumer)
         if earlier is not None:
             earlier.close()

@@ -7,11 +7,15 @@ from scheduler.stats import SchedulerStats
 
 
 class Outbox:
-    """One consumer's deltas. Belongs to the engine's event loop."""
+    """One consumer's deltas. Belongs to the engine's event loop.
 
-    def __init__(self) -> None:
+    Args:
+        stats: The engine's numbers so far.
+    """
+
+    def __init__(self, stats: SchedulerStats) -> None:
         self._deltas: list[Delta] = []
-        self._stats = SchedulerStats()
+        self._stats = stats
         self._closed = False
         # Set from the start: the first item, empty, tells the consumer that its stream is open.
         self._ready = asyncio.Event()

@@ -1,6 +1,5 @@
 """`POST /v1/chat/completions`: answers a conversation."""
 
-import time
 from collections.abc import Sequence
 from functools import partial
 
@@ -24,6 +23,7 @@ from omlx.api.openai import (
 )
 from omlx.api.streaming import Answering
 from omlx.api.translate import chat_job
+from omlx.record import generation_of
 
 
 class ChatWording:
@@ -83,8 +83,8 @@ def chat_routes(answering: Answering) -> APIRouter:
     @router.post(wording.endpoint, **documented(ChatRequest, ChatCompletion))
     async def create_chat_completion(http: Request) -> Response:
         """Answer a conversation, in one or as a stream of server-sent events."""
-        received = time.monotonic()
+        record = generation_of(http.scope)
         request = await read_body(http, ChatRequest)
-        return await answering.respond(Asked(request, partial(chat_job, request), wording, received), http)
+        return await answering.respond(Asked(request, partial(chat_job, request), wording, record), http)
 
     return router

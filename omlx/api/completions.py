@@ -1,6 +1,5 @@
 """`POST /v1/completions`: goes on from a text."""
 
-import time
 from collections.abc import Sequence
 from functools import partial
 from itertools import accumulate
@@ -20,6 +19,7 @@ from omlx.api.openai import (
 )
 from omlx.api.streaming import Answering
 from omlx.api.translate import completion_job
+from omlx.record import generation_of
 
 
 class CompletionWording:
@@ -73,8 +73,8 @@ def completion_routes(answering: Answering) -> APIRouter:
     @router.post(wording.endpoint, **documented(CompletionRequest, Completion))
     async def create_completion(http: Request) -> Response:
         """Go on from a text, in one or as a stream of server-sent events."""
-        received = time.monotonic()
+        record = generation_of(http.scope)
         request = await read_body(http, CompletionRequest)
-        return await answering.respond(Asked(request, partial(completion_job, request), wording, received), http)
+        return await answering.respond(Asked(request, partial(completion_job, request), wording, record), http)
 
     return router

@@ -27,6 +27,7 @@ from actors.errors import (
     WrongModelTypeError,
 )
 from omlx.api.openai import ErrorDetail, ErrorResponse
+from omlx.record import record_of
 
 CLIENT_GONE = 499  # nobody reads it; it counts in the metrics
 _INVALID = "invalid_request_error"
@@ -110,7 +111,13 @@ def request_id(scope: Scope) -> str:
 
 
 def reply_to(error: Exception, scope: Scope) -> Reply:
-    """What to tell a client. An error that nothing foresaw is logged, and told without its details."""
+    """What to tell a client, which its request's record notes. An error that nothing foresaw is logged, and told without details."""
+    reply = _reply(error, scope)
+    record_of(scope).error = reply.kind.code
+    return reply
+
+
+def _reply(error: Exception, scope: Scope) -> Reply:
     if isinstance(error, RequestError):
         return Reply(Kind(error.status, _INVALID, error.code), str(error), error.param)
     for known in type(error).__mro__:
@@ -137,7 +144,11 @@ async def _known(request: Request, error: Exception) -> Response:
     return reply_to(error, request.scope).response()
 
 
-async def _gone(_request: Request, _error: Exception) -> Response:
+async def _gone(request: Request, _error: Exception) -> Response:
+    record = record_of(request.scope)
+    record.error = "client_gone"
+    if record.is_generation:
+        record.finish_reason = "abort"
     return Response(status_code=CLIENT_GONE)
 
 
@@ -149,6 +160,7 @@ async def _http(request: Request, error: HTTPException) -> Response:
         405: ("method_not_allowed", f"{asked} is not possible with this method."),
     }
     code, message = codes.get(error.status_code, ("http_error", str(error.detail)))
+    record_of(request.scope).error = code
     return Reply(Kind(error.status_code, _INVALID, code, error.headers or {}), message).response()
 
 

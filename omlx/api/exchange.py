@@ -13,6 +13,7 @@ from actors.contracts import Usage as JobUsage
 from actors.control import Served
 from omlx import __version__
 from omlx.api.openai import ChatChunkChoice, CompletionChunkChoice, GenerationRequest, Head, PromptTokensDetails, Usage
+from omlx.record import RequestRecord
 
 SYSTEM_FINGERPRINT = f"fp_{sha256(f'omlx {__version__}'.encode()).hexdigest()[:10]}"
 
@@ -80,13 +81,13 @@ class Asked:
 
     Attributes:
         job: Makes the job of it, once it is known what it is for.
-        received: When it arrived, on the monotonic clock.
+        record: What becomes of it.
     """
 
     request: GenerationRequest
     job: Callable[[Served], Job]
     wording: Wording
-    received: float
+    record: RequestRecord
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
-"""What happens to every request before its route and after: its id, its measures, its last resort, its size."""
+"""What happens to every request before its route and after: its id, its record, its last resort, its size."""
 
 import logging
 import re
 import time
+from collections.abc import Sequence
 from http import HTTPStatus
 from uuid import uuid4
 
@@ -10,10 +11,11 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from omlx.api.errors import RequestError, reply_to, request_id
-from omlx.metrics.registry import Metrics
+from omlx.record import RequestObserver, RequestRecord, attach
 
 DEFAULT_MAX_BODY_BYTES = 32 * 1024 * 1024
 _HEADER = "x-request-id"
+_TRACE = "traceparent"
 _SANE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,127}")
 _LENGTH = re.compile(r"[0-9]{1,19}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -42,36 +44,42 @@ class RequestId:
         await self._app({**scope, "omlx.request_id": name}, receive, send_with_id)
 
 
-class RequestMetrics:
-    """Counts requests and their time, by route: a path that no route has makes no series of its own."""
+class RequestRecords:
+    """Keeps a record of every request, and tells the observers when it begins and when it is over."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, observers: Sequence[RequestObserver]) -> None:
         self._app = app
-        self._metrics = metrics
+        self._observers = tuple(observers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the request and measure it."""
+        """Run the request with its record."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        status = "aborted"  # when the server ends before it answered
-        started = time.monotonic()
+        record = RequestRecord(
+            request_id(scope),
+            scope["method"] if scope["method"] in _METHODS else "other",
+            time.monotonic(),
+            time.time(),
+            Headers(scope=scope).get(_TRACE, ""),
+        )
 
         async def send_and_note(message: Message) -> None:
-            nonlocal status
             if message["type"] == "http.response.start":
-                status = str(message["status"])
+                record.status = message["status"]
             await send(message)
 
-        self._metrics.http_in_flight.inc()
+        scope = attach(record, scope)
+        for observer in self._observers:
+            observer.began(record)
         try:
             await self._app(scope, receive, send_and_note)
         finally:
-            self._metrics.http_in_flight.dec()
-            endpoint = getattr(scope.get("route"), "path_format", "unmatched")
-            method = scope["method"] if scope["method"] in _METHODS else "other"
-            self._metrics.http_requests.labels(endpoint, method, status).inc()
-            self._metrics.http_seconds.labels(endpoint, method).observe(time.monotonic() - started)
+            # A path that no route has isn't told, so that nobody can make up series by asking for nonsense.
+            record.endpoint = getattr(scope.get("route"), "path_format", record.endpoint)
+            record.ended = time.monotonic()
+            for observer in self._observers:
+                observer.ended(record)
 
 
 class UnforeseenErrors:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 
 from actors.contracts import Delta, Job
-from actors.control import CatalogClient, Served
+from actors.control import CatalogClient, LifeEvent, Served
 from scheduler.stats import SchedulerStats
 
 
@@ -38,6 +38,18 @@ class Answer(Protocol):
         ...
 
 
+class EngineObserver(Protocol):
+    """Who is told what engines do. Called on the event loop, so it must be quick, and must not raise."""
+
+    def stepped(self, model_id: str, before: SchedulerStats, after: SchedulerStats) -> None:
+        """An engine of a model has gone on from some numbers to others, by one step or by several at once."""
+        ...
+
+    def happened(self, event: LifeEvent) -> None:
+        """The catalog tells what became of an engine."""
+        ...
+
+
 class Services(Protocol):
     """Models and answers."""
 
@@ -59,6 +71,10 @@ class Services(Protocol):
 
     def health(self) -> Mapping[str, object]:
         """What runs, as JSON values."""
+        ...
+
+    def observe(self, observer: EngineObserver) -> None:
+        """Tell somebody of every step and of what becomes of engines, from now on."""
         ...
 
     def engine_stats(self) -> Mapping[str, SchedulerStats]:

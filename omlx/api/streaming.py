@@ -18,7 +18,7 @@ from omlx.api.exchange import Asked, Choice, Ended, Exchange, Logprobs, head_of,
 from omlx.api.keep_alive import kept_alive
 from omlx.api.openai import Chunk
 from omlx.api.ports import Services
-from omlx.metrics.registry import Metrics, RequestMeter
+from omlx.metrics.requests import RequestMetrics
 
 
 class Answering:
@@ -26,13 +26,13 @@ class Answering:
 
     Args:
         services: Who finds the models and their answers.
-        metrics: Where it counts.
+        requests: What measures the answers as they come.
         keep_alive_seconds: How often a stream says that it lives, until its first event is there.
     """
 
-    def __init__(self, services: Services, metrics: Metrics, keep_alive_seconds: float) -> None:
+    def __init__(self, services: Services, requests: RequestMetrics, keep_alive_seconds: float) -> None:
         self._services = services
-        self._metrics = metrics
+        self._requests = requests
         self._keep_alive_seconds = keep_alive_seconds
 
     async def respond(self, asked: Asked, http: Request) -> Response:
@@ -41,6 +41,7 @@ class Answering:
         A stream's first delta is awaited here, unless it is long in coming, so what fails before it still decides the status.
         Raises `OmlxError`, or `ClientDisconnect` when nobody waits any more.
         """
+        asked.record.stream = asked.request.stream
         if not asked.request.stream:
             body = await unless_gone(http.receive, self._whole(asked))
             return Response(body.model_dump_json(), media_type="application/json")
@@ -54,23 +55,25 @@ class Answering:
 
     async def _exchange(self, asked: Asked) -> Exchange:
         served = await generating_model(self._services, asked.request.model, asked.wording.endpoint)
-        return Exchange(asked, served, asked.job(served))
+        asked.record.model_id = served.model_id
+        exchange = Exchange(asked, served, asked.job(served))
+        asked.record.answer_id = exchange.job.request_id
+        return exchange
 
     async def _deltas(self, exchange: Exchange) -> AsyncGenerator[Delta, None]:
         """The deltas up to the last one, which has the usage; the answer is closed however this ends."""
-        answer = await self._services.submit(exchange.served, exchange.job)
-        try:
-            meter = RequestMeter(self._metrics, answer.model_id, answer.prompt_tokens, exchange.asked.received)
-            async for delta in answer:
-                meter.add(delta.tokens)
-                if delta.is_last and delta.finish_reason is not None:
-                    meter.finish(delta.finish_reason)
-                yield delta
-                if delta.is_last:
-                    return
-            raise EngineError(answer.model_id, "its answer has no end")
-        finally:
-            await answer.close()
+        with self._requests.metering(exchange.asked.record) as meter:
+            answer = await self._services.submit(exchange.served, exchange.job)
+            try:
+                meter.taken(answer.prompt_tokens)
+                async for delta in answer:
+                    meter.add(delta)
+                    yield delta
+                    if delta.is_last:
+                        return
+                raise EngineError(answer.model_id, "its answer has no end")
+            finally:
+                await answer.close()
 
     async def _whole(self, asked: Asked) -> BaseModel:
         exchange = await self._exchange(asked)

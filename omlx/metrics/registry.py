@@ -1,79 +1,47 @@
-"""The server's metrics as they are counted, in a registry of their own."""
+"""Makes metrics of their specs, in a registry of their own, and writes them out as Prometheus asks."""
 
-import time
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from omlx.metrics.spec import MetricSpec
 
-from omlx import __version__
-from omlx.metrics import spec
-from omlx.metrics.collector import EngineCollector, EngineStats
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each, which nobody reads
 
 
-class Metrics:
-    """Everything that is measured in this process.
+class Registry:
+    """Metrics that are counted in this process, and collectors of what others know."""
 
-    Args:
-        engine_stats: Gives the engines' latest numbers, by model, when they are asked for.
-    """
-
-    def __init__(self, engine_stats: EngineStats) -> None:
+    def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self.http_requests = self._counter(spec.HTTP_REQUESTS)
-        self.http_in_flight = self._gauge(spec.HTTP_IN_FLIGHT)
-        self.http_seconds = self._histogram(spec.HTTP_SECONDS)
-        self.request_success = self._counter(spec.REQUEST_SUCCESS)
-        self.prompt_tokens = self._counter(spec.PROMPT_TOKENS)
-        self.generation_tokens = self._counter(spec.GENERATION_TOKENS)
-        self.time_to_first_token = self._histogram(spec.TIME_TO_FIRST_TOKEN)
-        self.e2e_latency = self._histogram(spec.E2E_LATENCY)
-        self.event_loop_tasks = self._gauge(spec.EVENT_LOOP_TASKS)
-        self._gauge(spec.BUILD_INFO).labels(__version__).set(1)
-        self._registry.register(EngineCollector(engine_stats))
         ProcessCollector(registry=self._registry)
 
-    def exposition(self) -> bytes:
-        """All of it in Prometheus' text format."""
-        return generate_latest(self._registry)
-
-    def _counter(self, metric: spec.MetricSpec) -> Counter:
+    def counter(self, metric: MetricSpec) -> Counter:
+        """A counter to count with."""
         return Counter(metric.name, metric.help, metric.labels, registry=self._registry)
 
-    def _gauge(self, metric: spec.MetricSpec) -> Gauge:
+    def gauge(self, metric: MetricSpec) -> Gauge:
+        """A gauge to set."""
         return Gauge(metric.name, metric.help, metric.labels, registry=self._registry)
 
-    def _histogram(self, metric: spec.MetricSpec) -> Histogram:
+    def histogram(self, metric: MetricSpec) -> Histogram:
+        """A histogram to observe with."""
         return Histogram(metric.name, metric.help, metric.labels, registry=self._registry, buckets=metric.buckets)
 
+    def collect(self, collector: Collector) -> None:
+        """Have a collector asked at every scrape, from whatever thread."""
+        self._registry.register(collector)
 
-class RequestMeter:
-    """Measures one generation request.
+    def exposition(self, accept: str = "") -> tuple[bytes, str]:
+        """Everything, in OpenMetrics where the `Accept` header asks for it, else in Prometheus' text format; and its content type.
 
-    Args:
-        metrics: Where it counts.
-        model_id: Who answers: a model that exists, as each makes series of its own.
-        prompt_tokens: Tokens of its prompt.
-        received: When it arrived, on the monotonic clock.
-    """
+        Any thread may ask.
+        """
+        encode, content_type = choose_encoder(accept)
+        return encode(self._registry), content_type
 
-    def __init__(self, metrics: Metrics, model_id: str, prompt_tokens: int, received: float) -> None:
-        self._metrics = metrics
-        self._model_id = model_id
-        self._prompt_tokens = prompt_tokens
-        self._received = received
-        self._generated = metrics.generation_tokens.labels(model_id)
-        self._has_first = False
 
-    def add(self, tokens: int) -> None:
-        """Count tokens that have come."""
-        if not tokens:
-            return
-        self._generated.inc(tokens)
-        if not self._has_first:
-            self._has_first = True
-            self._metrics.time_to_first_token.labels(self._model_id).observe(time.monotonic() - self._received)
-            self._metrics.prompt_tokens.labels(self._model_id).inc(self._prompt_tokens)
-
-    def finish(self, reason: str) -> None:
-        """Count a request that came to its end."""
-        self._metrics.request_success.labels(self._model_id, reason).inc()
-        self._metrics.e2e_latency.labels(self._model_id).observe(time.monotonic() - self._received)
+def gauge_family(metric: MetricSpec) -> GaugeMetricFamily:
+    """An empty family of a gauge that a collector fills."""
+    return GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)

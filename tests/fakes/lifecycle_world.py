@@ -28,6 +28,7 @@ class World:
     Attributes:
         models: What is wanted, by id.
         tables: How often the routing table has changed.
+        events: What became of engines.
     """
 
     def __init__(self, *models, gb=10.0, load_seconds=60.0):
@@ -36,10 +37,11 @@ class World:
         self.limits = Limits(int(gb * GB), load_seconds)
         self.models = {model.model.model_id: model for model in models}
         self.tables = 0
+        self.events = []
         self.lifecycle = self.new_lifecycle()
 
     def new_lifecycle(self):
-        return Lifecycle(self.host, self._changed, clock=self.clock)
+        return Lifecycle(self.host, self._changed, self.events.append, clock=self.clock)
 
     async def rebirth(self):
         """Have the lifecycle die as a process does, and another one begin."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from actors.contracts import Delta, Job, Usage
 from actors.control import Served
+from omlx.api.ports import EngineObserver
 from scheduler.stats import SchedulerStats
 from tests.fakes.catalog import FakeCatalog, served
 
@@ -99,6 +100,9 @@ class FakeServices:
     def health(self) -> dict[str, object]:
         engine = {"state": "ready", "restarts": 0}
         return {"engines": {model_id: [{"engine_id": f"{model_id}-1", **engine}] for model_id in self.catalog.models}}
+
+    def observe(self, observer: EngineObserver) -> None:
+        self.observer = observer
 
     def engine_stats(self) -> dict[str, SchedulerStats]:
         return {model_id: SchedulerStats(running=2, waiting=3) for model_id in self.catalog.models}

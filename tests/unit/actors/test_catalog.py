@@ -308,3 +308,25 @@ def test_a_folder_that_is_skipped_is_a_warning_once(caplog):
         assert told == ["skipping /x: broken", "skipping /y: half", "skipping /x: gone"]
 
     run(test)
+
+
+def test_whoever_watches_hears_of_everything_once():
+    async def test(catalog):
+        heard, revision = [], 0
+
+        async def watch():
+            nonlocal revision
+            table = await catalog.watch(revision)
+            revision = table.revision
+            heard.extend((event.model_id, event.kind, event.result) for event in table.events)
+
+        await catalog.route("a")
+        await watch()
+        assert heard == [("a", "load", "success")]
+        await catalog.change_settings("a", {"temperature": 0.5}, None)
+        await watch()
+        await catalog.route("b")
+        await watch()
+        assert heard == [("a", "load", "success"), ("b", "load", "success")]
+
+    run(test, model("a"), model("b"))

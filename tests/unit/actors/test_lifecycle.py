@@ -864,3 +864,78 @@ def test_stopping_ends_every_engine():
         loading.cancel()
 
     run(test, *map(wanted, "ab"))
+
+
+# What is told of engines
+
+
+def told(world):
+    return [(event.model_id, event.kind, event.result) for event in world.events]
+
+
+def test_a_load_is_told_with_its_time_and_a_crash_with_the_restart():
+    async def test(world):
+        world.host.hold("a")
+        loading = soon(world.lifecycle.route("a"))
+        await world.clock.advance(3)
+        world.host.release("a")
+        await loading
+        assert [event.seconds for event in world.events] == [3.0]
+        world.engine("a").crash()
+        await settle()
+        assert told(world) == [("a", "load", "success"), ("a", "restart", ""), ("a", "load", "success")]
+
+    run(test, wanted("a"))
+
+
+def test_an_adopted_engine_is_no_load():
+    async def test(world):
+        await world.route("a")
+        world.events.clear()
+        await world.rebirth()
+        assert world.up == ["a"]
+        assert told(world) == []
+
+    run(test, wanted("a"))
+
+
+def test_loads_that_fail_are_told_apart():
+    async def test(world):
+        world.host.unloadable["a"] = "broken"
+        with pytest.raises(ModelLoadError):
+            await world.lifecycle.route("a")
+        world.host.refusals.append(OSError("no more processes"))
+        with pytest.raises(ModelLoadError):
+            await world.lifecycle.route("b")
+        with pytest.raises(InsufficientMemoryError):
+            await world.lifecycle.route("large")
+        world.host.hold("c")
+        loading = soon(world.lifecycle.route("c"))
+        for _ in range(2):
+            await world.clock.advance(3)
+            world.engine("c").crash()
+        with pytest.raises(ModelLoadError):
+            await loading
+        assert told(world) == [
+            ("a", "load", "failed"),
+            ("b", "load", "not_started"),
+            ("large", "load", "no_memory"),
+            ("c", "load", "crashed"),
+            ("c", "restart", ""),
+            ("c", "load", "crashed"),
+        ]
+
+    run(test, *map(wanted, "abc"), wanted("large", 20))
+
+
+def test_who_makes_room_and_who_was_idle_is_told():
+    async def test(world):
+        await world.route("a", "b", "c")
+        await world.want(wanted("b", ttl_seconds=2))
+        await world.tick(4)
+        assert world.up == ["c"]
+        await world.lifecycle.unload("c")  # which somebody asked for
+        evictions = [each for each in told(world) if each[1] == "eviction"]
+        assert evictions == [("a", "eviction", "memory"), ("b", "eviction", "idle")]
+
+    run(test, *map(wanted, "abc"), gb=2)

@@ -9,7 +9,7 @@ from scheduler.stats import SchedulerStats
 
 def test_an_outbox_is_empty_when_its_stream_comes_back_for_more():
     async def test():
-        outbox = Outbox()
+        outbox = Outbox(SchedulerStats())
         assert not outbox.is_empty  # nobody has come for the first item
         await outbox.take()
         more = asyncio.create_task(outbox.take())

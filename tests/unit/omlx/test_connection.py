@@ -1,6 +1,7 @@
 """An answer has all that its request's choices say, and ends with the last of them; only what goes on is aborted."""
 
 import asyncio
+from itertools import pairwise
 
 import pytest
 
@@ -11,7 +12,7 @@ from tests.fakes.host import LocalHost
 from tests.fakes.model import model_info
 
 
-def with_connection(use, model_id="echo"):
+def with_connection(use, model_id="echo", stepped=lambda _before, _after: None):
     """Run `use` with a connection to an engine in this process, and the ids that are aborted there."""
 
     async def test():
@@ -25,7 +26,7 @@ def with_connection(use, model_id="echo"):
             await abort(request_ids)
 
         client.abort = watched
-        connection = EngineConnection(model_id, client, "ingress", lambda _connection: None)
+        connection = EngineConnection(model_id, client, "ingress", stepped, lambda _connection: None)
         try:
             return await use(connection, aborted)
         finally:
@@ -96,3 +97,18 @@ def test_requests_count_from_the_moment_that_they_are_sent_until_they_end():
         return aborted
 
     assert with_connection(use, "endless") == ["b"]  # of the other, the engine never heard
+
+
+def test_every_item_tells_what_the_engine_did_since_the_one_before():
+    steps = []
+
+    async def use(connection, _aborted):
+        for name in ("a", "b"):
+            assert len([delta async for delta in await connection.submit(Job(name, TextPrompt("abc")))]) == 4
+        return connection.stats
+
+    stats = with_connection(use, stepped=lambda before, after: steps.append((before, after)))
+    assert stats.steps > 0
+    assert steps[0][0] == steps[0][1]  # what the engine did before the stream was opened isn't new
+    assert all(before == earlier for (_, earlier), (before, _) in pairwise(steps))
+    assert steps[-1][1] == stats

@@ -41,6 +41,8 @@ def test_in_the_middle_of_a_stream():
     assert [answer.closed for answer in services.answers] == [1]
     assert b'omlx_generation_tokens_total{model_name="tiny"} 2.0' in metrics.body
     assert b"omlx_request_success_total{" not in metrics.body
+    assert b'omlx_requests_aborted_total{model_name="tiny"} 1.0' in metrics.body
+    assert b'finished_reason="abort",model_name="tiny",status="200"} 1.0' in metrics.body
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -50,6 +52,8 @@ def test_before_the_first_token(stream):
     assert call.status == 499
     assert [answer.closed for answer in services.answers] == [1]
     assert b'{endpoint="/v1/chat/completions",method="POST",status="499"} 1.0' in metrics.body
+    assert b'omlx_requests_aborted_total{model_name="tiny"} 1.0' in metrics.body
+    assert b"omlx_requests_rejected_total{" not in metrics.body
 
 
 def test_in_the_middle_of_a_whole_answer():

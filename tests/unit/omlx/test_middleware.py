@@ -7,12 +7,8 @@ import re
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from actors.contracts import Delta
-from actors.errors import EngineError
-from omlx import __version__
 from omlx.api.middleware import RequestId, UnforeseenErrors
 from omlx.app import create_app
-from omlx.metrics import spec
 from tests.fakes.http import Call, get, send
 from tests.fakes.services import FakeServices
 
@@ -111,59 +107,6 @@ def test_http_requests_are_counted_by_route():
     assert of(samples, "omlx_http_request_duration_seconds_count", endpoint=CHAT, method="POST") == 2
 
 
-def test_generation_is_measured_by_model():
-    app = create_app(FakeServices(("a", "b")))
-    send(app, CHAT, HELLO)
-    send(app, CHAT, HELLO | {"stream": True})
-    send(app, CHAT, HELLO | {"model": "unknown"})
-    samples = scrape(app)
-    assert of(samples, "omlx_request_success_total", model_name="tiny", finished_reason="stop") == 2
-    assert of(samples, "omlx_prompt_tokens_total", model_name="tiny") == 10
-    assert of(samples, "omlx_generation_tokens_total", model_name="tiny") == 6
-    assert of(samples, "omlx_time_to_first_token_seconds_count", model_name="tiny") == 2
-    assert of(samples, "omlx_e2e_request_latency_seconds_count", model_name="tiny") == 2
-    assert of(samples, "omlx_num_requests_running", model_name="tiny") == 2
-    assert of(samples, "omlx_num_requests_waiting", model_name="tiny") == 3
-    assert of(samples, "omlx_build_info", version=__version__) == 1
-    assert not any("unknown" in value for _, labels in samples for _, value in labels)
-
-
-def test_a_request_with_several_choices_is_measured_as_one():
-    app = create_app(FakeServices(("a", Delta("", "b", 1, "length", index=1), "c")))
-    send(app, CHAT, HELLO | {"n": 2})
-    samples = scrape(app)
-    assert of(samples, "omlx_request_success_total", model_name="tiny", finished_reason="stop") == 1
-    assert not any(("finished_reason", "length") in labels for _, labels in samples)
-    assert of(samples, "omlx_prompt_tokens_total", model_name="tiny") == 5
-    assert of(samples, "omlx_generation_tokens_total", model_name="tiny") == 5
-    assert of(samples, "omlx_e2e_request_latency_seconds_count", model_name="tiny") == 1
-
-
-def test_a_request_that_fails_is_no_success():
-    app = create_app(FakeServices(("a", EngineError("tiny", "killed"))))
-    send(app, CHAT, HELLO)
-    samples = scrape(app)
-    assert of(samples, "omlx_generation_tokens_total", model_name="tiny") == 1
-    assert not any(name == "omlx_request_success_total" for name, _ in samples)
-
-
-def test_what_is_scraped_is_what_the_table_says():
-    app = create_app(FakeServices())
-    send(app, CHAT, HELLO)
-    families = {f.name: f for f in text_string_to_metric_families(get(app, "/metrics").body.decode())}
-    for metric in spec.METRICS:
-        family = families[metric.name.removesuffix("_total")]
-        assert family.type == metric.kind.value
-        assert family.documentation == metric.help
-        labels = {name for sample in family.samples for name in sample.labels} - {"le"}
-        assert labels == set(metric.labels)
-        assert (metric.kind is spec.Kind.COUNTER) == metric.name.endswith("_total")
-        bounds = {float(s.labels["le"]) for s in family.samples if "le" in s.labels}
-        assert bounds == ({*metric.buckets, float("inf")} if metric.buckets else set())
-    ours = {name for name in families if name.startswith("omlx_") and not name.endswith("_created")}
-    assert ours == {metric.name.removesuffix("_total") for metric in spec.METRICS}
-
-
 def test_two_apps_count_apart():
     first, second = create_app(FakeServices()), create_app(FakeServices())
     send(first, CHAT, HELLO)
@@ -178,3 +121,52 @@ def test_an_error_after_the_answer_began_breaks_the_connection(caplog):
     with caplog.at_level(logging.ERROR), pytest.raises(KeyError):
         get(RequestId(UnforeseenErrors(half)), "/", headers={"x-request-id": "abc"})
     assert "request abc broke off" in caplog.text
+
+
+class Observer:
+    """Keeps what it is told."""
+
+    def __init__(self):
+        self.told = []
+
+    def began(self, record):
+        self.told.append(("began", record.endpoint, record.status))
+
+    def ended(self, record):
+        self.told.append(("ended", record.endpoint, record.status))
+        self.record = record
+
+
+def observed(services, path, body=None, **headers):
+    observer = Observer()
+    app = create_app(services, observers=[observer])
+    answer = send(app, path, body, headers) if body is not None else get(app, path, headers=headers)
+    record = observer.record
+    assert observer.told == [("began", "unmatched", 0), ("ended", record.endpoint, answer.status)]
+    assert record.request_id == answer.headers["x-request-id"]
+    assert record.ended >= record.received
+    return record
+
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_observers_are_told_what_became_of_a_request(stream):
+    record = observed(FakeServices(("a", "b")), CHAT, HELLO | {"stream": stream}, traceparent=TRACE)
+    assert (record.is_generation, record.stream, record.model_id, record.traceparent) == (True, stream, "tiny", TRACE)
+    assert (record.prompt_tokens, record.completion_tokens, record.finish_reason, record.error) == (5, 3, "stop", "")
+    assert record.usage.prompt_tokens == 5
+    assert record.answer_id.startswith("chatcmpl-")
+    assert record.received < record.first_token < record.last_token < record.ended
+    assert record.seconds_per_output_token == (record.last_token - record.first_token) / 2
+
+
+def test_observers_are_told_of_what_is_refused_and_of_what_is_no_generation():
+    refused = observed(FakeServices(), CHAT, HELLO | {"model": "unknown"})
+    assert (refused.is_generation, refused.model_id, refused.error, refused.finish_reason) == (True, "", "model_not_found", "")
+    assert (refused.seconds_to_first_token, refused.seconds_per_output_token) == (None, None)
+    health = observed(FakeServices(), "/health")
+    assert (health.is_generation, health.endpoint, health.error) == (False, "/health", "")
+    nowhere = observed(FakeServices(), "/nowhere")
+    assert (nowhere.endpoint, nowhere.error) == ("unmatched", "unknown_url")

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from actors.contracts import EngineInfo, EngineOptions, EngineSpec, Job, Route, TextPrompt
-from actors.control import EngineStatus, RoutingTable
+from actors.control import EngineStatus, LifeEvent, RoutingTable
 from actors.errors import EngineError, ModelNotFoundError
 from omlx.services import Services
 from scheduler.stats import SchedulerStats
@@ -42,11 +42,11 @@ class World:
         for engine_id in engine_ids:
             await self.host.start(EngineSpec(engine_id, ECHO.model, EngineOptions(max_concurrent_requests=8)))
 
-    async def publish(self, *engine_ids, model=ECHO, state="ready", **status):
+    async def publish(self, *engine_ids, model=ECHO, state="ready", events=(), **status):
         """Have the services know a table with engines."""
         engines = tuple(EngineStatus(model.model_id, engine_id, state, **status) for engine_id in engine_ids)
         routes = {model.model_id: tuple(Route(model.model_id, engine_id) for engine_id in engine_ids)}
-        self.catalog.publish(RoutingTable(self.catalog.table.revision + 1, routes, engines, {model.model_id: model}))
+        self.catalog.publish(RoutingTable(self.catalog.table.revision + 1, routes, engines, {model.model_id: model}, events))
         while self.services._table is not self.catalog.table:  # noqa: ASYNC110 - it is the watcher that is waited for
             await asyncio.sleep(0)
 
@@ -225,3 +225,32 @@ def test_what_becomes_of_engines_is_logged(caplog):
         "echo could not be loaded: no memory",
         "echo is unloaded",
     ]
+
+
+class Observer:
+    """Keeps what it is told."""
+
+    def __init__(self):
+        self.steps, self.events = [], []
+
+    def stepped(self, model_id, before, after):
+        self.steps.append((model_id, after.steps - before.steps))
+
+    def happened(self, event):
+        self.events.append(event)
+
+
+def test_steps_and_what_becomes_of_engines_are_passed_on():
+    async def test(world):
+        observer = Observer()
+        world.services.observe(observer)
+        event = LifeEvent("echo", "load", "success", 1.0)
+        await world.start("a")
+        await world.publish("a", events=(event,))
+        assert observer.events == [event]
+        assert await world.said("la") == "la"
+        (connection,) = world.services._open_connections()
+        assert {model_id for model_id, _ in observer.steps} == {"echo"}
+        assert sum(steps for _, steps in observer.steps) == connection.stats.steps > 0
+
+    run(test)
