@@ -1,6 +1,6 @@
 """Puts the HTTP side together: routes, middleware, errors and metrics around the services it is given."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -22,6 +22,7 @@ from omlx.api.ports import Services
 from omlx.api.streaming import Answering
 from omlx.metrics.registry import Metrics
 from omlx.metrics.routes import metrics_routes
+from omlx.record import RequestObserver
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -40,6 +41,7 @@ def create_app(
     *,
     max_body_bytes: int = DEFAULT_MAX_BODY_BYTES,
     keep_alive_seconds: float = DEFAULT_SECONDS,
+    observers: Sequence[RequestObserver] = (),  # noqa: ARG001 - told once requests have records
     lifespan: Lifespan | None = None,
 ) -> FastAPI:
     """The ASGI application.
@@ -48,6 +50,7 @@ def create_app(
         services: Models and answers.
         max_body_bytes: The largest body of a request that is taken.
         keep_alive_seconds: How often a stream says that it lives, until its first event is there.
+        observers: Who is told of every request, besides the metrics.
         lifespan: What to run around serving.
     """
     metrics = Metrics(services.engine_stats)
