@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
+from actors.log_lines import line_format
+
 
 @dataclass(frozen=True, slots=True)
 class LogConfig:
@@ -13,10 +15,12 @@ class LogConfig:
     Attributes:
         folder: Created where it is missing.
         level: `debug`, `info`, `warning` or `error`.
+        format: `text` or `json`.
     """
 
     folder: Path
     level: str = "info"
+    format: str = "text"
 
     def begin(self, who: str) -> None:
         """Send this process' log lines to its file."""
@@ -24,6 +28,5 @@ class LogConfig:
         handler = RotatingFileHandler(
             self.folder / f"{who.replace('/', '--')}.log", maxBytes=1_000_000, backupCount=2, encoding="utf-8"
         )
-        logging.basicConfig(
-            level=self.level.upper(), format="%(asctime)s %(levelname)s %(message)s", handlers=[handler], force=True
-        )
+        handler.setFormatter(line_format(self.format))
+        logging.basicConfig(level=self.level.upper(), handlers=[handler], force=True)

@@ -146,6 +146,14 @@ GLOBAL_SETTINGS: Mapping[str, Setting] = _table(
         "info",
         choices=("debug", "info", "warning", "error"),
     ),
+    Setting(
+        "log_format",
+        Form.CHOICE,
+        "How log lines are written: for people, or a JSON object each.",
+        Effect.RESTART,
+        "text",
+        choices=("text", "json"),
+    ),
     Setting("ray_address", Form.TEXT, "A running Ray cluster to join, instead of a private runtime.", Effect.RESTART),
     Setting(
         "max_process_memory",

@@ -48,7 +48,7 @@ def serve(context: click.Context, /, demo: bool, **_options: Any) -> None:
     from omlx.logs import configure_logging
 
     asked = options.process_settings(context, options.settings_store(context))
-    configure_logging(asked.log_level)
+    configure_logging(asked.log_level, asked.log_format)
     if demo:
         from actors.catalog.discovery import Discovery
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from contextvars import Context
 
 from actors.contracts import Delta, EngineClient, Job, StepItem
 from actors.errors import EngineError, OmlxError, RequestTimeoutError
@@ -78,7 +79,8 @@ class EngineConnection:
         self._queues: dict[str, asyncio.Queue[_Item]] = {}  # of requests whose last delta has not come
         self._end: EngineError | None = None
         self._open = asyncio.Event()
-        self._pump = asyncio.create_task(self._receive())
+        # Not in the context of the request that happens to be the first here: it serves them all, and longer.
+        self._pump = asyncio.create_task(self._receive(), context=Context())
         self._aborts: set[asyncio.Task[None]] = set()
 
     @property

@@ -2,9 +2,16 @@
 
 import logging
 
+from actors.log_lines import line_format
+from omlx.request_log import RequestIds
 
-def configure_logging(level: str) -> None:
+
+def configure_logging(level: str, log_format: str = "text") -> None:
     """One line an event, for the server's loggers and uvicorn's; other libraries' from warnings up."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S", force=True)
+    handler = logging.StreamHandler()
+    handler.setFormatter(line_format(log_format, "%H:%M:%S"))
+    handler.addFilter(RequestIds())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     for name in ("omlx", "actors", "uvicorn.error"):
         logging.getLogger(name).setLevel(level.upper())
+    logging.captureWarnings(log_format == "json")  # Python's own would be lines that are no JSON

@@ -35,6 +35,7 @@ SETTINGS = (
     "ttl_seconds",
     "load_timeout_seconds",
     "log_level",
+    "log_format",
     "ray_address",
 )
 

@@ -19,6 +19,7 @@ from actors.logs import LogConfig
 from actors.models import ModelType
 from actors.runtime import RayRuntime, RuntimeConfig
 from omlx.app import create_app
+from omlx.request_log import RequestLog
 from omlx.services import Services
 from omlx.settings import ServeSettings
 
@@ -39,8 +40,9 @@ def serve(settings: ServeSettings) -> None:
     settings.base_path.mkdir(parents=True, exist_ok=True)
     run_dir = settings.base_path / "run"
     run_dir.mkdir(exist_ok=True)
+    logs = LogConfig(settings.log_dir, settings.log_level, settings.log_format)
     runtime = RayRuntime(
-        RuntimeConfig(work_dir=run_dir, logs=LogConfig(settings.log_dir, settings.log_level), address=settings.ray_address),
+        RuntimeConfig(work_dir=run_dir, logs=logs, address=settings.ray_address),
         CatalogConfig(settings.model_dirs, settings.hf_cache, settings.base_path, settings.given),
     )
     for number in _END_SIGNALS:
@@ -87,14 +89,14 @@ def _run_http(listener: socket.socket, runtime: RayRuntime, settings: ServeSetti
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await services.start()
-        _say_what_to_type(await catalog.served(), listener)
+        _say_what_is_served(await catalog.served(), listener, settings.log_format)
         try:
             yield
         finally:
             await services.stop()
 
     config = uvicorn.Config(
-        create_app(services, lifespan=lifespan),
+        create_app(services, observers=[RequestLog()], lifespan=lifespan),
         log_config=None,
         access_log=False,
         log_level=logging.WARNING if settings.log_level != "debug" else logging.DEBUG,
@@ -123,12 +125,16 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def _say_what_to_type(served: Sequence[Served], listener: socket.socket) -> None:
+def _say_what_is_served(served: Sequence[Served], listener: socket.socket, log_format: str) -> None:
+    """To people with something to type; to programs as a line like the others."""
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     models = [each for each in served if not each.is_hidden]
     if not models:
         _log.warning("there is no model yet: `omlx pull demo` fetches a small one")
+    if log_format == "json":
+        _log.info("serving", extra={"url": f"{url}/v1", "models": len(models)})
+        return
     name = _example(models)
     sys.stderr.write(f"""
 oMLX serves {len(models)} model{"" if len(models) == 1 else "s"} on {url}/v1. Ctrl-C ends it. Type in another terminal:

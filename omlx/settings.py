@@ -24,6 +24,7 @@ class ServeSettings:
     host: str
     port: int
     log_level: str
+    log_format: str
     ray_address: str | None
     given: Mapping[str, Any]
 
@@ -51,6 +52,7 @@ def decide(base: Path, given: Mapping[str, Any], kept: Mapping[str, Any], hf_cac
         host=value["host"],
         port=value["port"],
         log_level=value["log_level"],
+        log_format=value["log_format"],
         ray_address=value["ray_address"],
         given=given,
     )

@@ -123,7 +123,7 @@ def _reply(error: Exception, scope: Scope) -> Reply:
     for known in type(error).__mro__:
         if known in ERRORS:
             return Reply(_timed(ERRORS[known], error), str(error), _param(error))
-    _log.error("request %s failed", request_id(scope), exc_info=error)
+    _log.error("the request failed", exc_info=error, extra={"request_id": request_id(scope)})
     return Reply(_UNEXPECTED, f"The server failed in a way it did not foresee. Its log says more under {request_id(scope)}.")
 
 

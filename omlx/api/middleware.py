@@ -11,7 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from omlx.api.errors import RequestError, reply_to, request_id
-from omlx.record import RequestObserver, RequestRecord, attach
+from omlx.record import RequestObserver, RequestRecord, attach, record_of
 
 DEFAULT_MAX_BODY_BYTES = 32 * 1024 * 1024
 _HEADER = "x-request-id"
@@ -104,7 +104,8 @@ class UnforeseenErrors:
             await self._app(scope, receive, send_and_note)
         except Exception as error:
             if begun:
-                _log.error("request %s broke off", request_id(scope))
+                record_of(scope).error = "internal_error"
+                _log.error("the request broke off", extra={"request_id": request_id(scope)})
                 raise
             await reply_to(error, scope).response()(scope, receive, send)
 

@@ -50,6 +50,8 @@ def test_sums_and_counts_are_those_of_the_clients(server):
     agree("request_prompt_tokens", [answer.prompt_tokens for answer in answers])
     agree("request_generation_tokens", [answer.completion_tokens for answer in answers])
     assert measured["omlx_prompt_tokens_total"] == sum(answer.prompt_tokens for answer in answers)
-    assert measured["omlx_generation_tokens_total"] == sum(answer.completion_tokens for answer in answers) == TOKENS * len(prompts)
+    assert (
+        measured["omlx_generation_tokens_total"] == sum(answer.completion_tokens for answer in answers) == TOKENS * len(prompts)
+    )
     assert measured["omlx_prompt_tokens_cached_total"] == sum(answer.cached_tokens for answer in answers)
     assert measured["omlx_request_success_total"] == len(prompts)

@@ -10,7 +10,8 @@ from actors.contracts import Delta, LikelyToken, TokenLogprob
 from actors.errors import EngineError
 from omlx import __version__
 from omlx.app import create_app
-from tests.fakes.http import get
+from omlx.request_log import RequestIds, RequestLog
+from tests.fakes.http import get, send
 from tests.fakes.services import FakeServices
 
 HELLO = [{"role": "user", "content": "Hi"}]
@@ -28,6 +29,16 @@ def with_client(services, use):
             return await use(client)
 
     return asyncio.run(run())
+
+
+def test_every_line_that_is_logged_for_a_request_carries_its_id(caplog):
+    ids = RequestIds()
+    caplog.handler.addFilter(ids)
+    app = create_app(FakeServices(refusal=KeyError("secret")), observers=[RequestLog()])
+    send(app, "/v1/chat/completions", {"model": "tiny", "messages": HELLO}, {"x-request-id": "abc"})
+    caplog.handler.removeFilter(ids)
+    said = {record.name: record.request_id for record in caplog.records if record.name.startswith("omlx.")}
+    assert said == {"omlx.api.errors": "abc", "omlx.request_log": "abc"}
 
 
 def test_health():

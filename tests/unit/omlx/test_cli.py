@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from actors.settings import GLOBAL_SETTINGS, SAMPLING
-from omlx import __version__, demo, server
+from omlx import __version__, demo, logs, server
 from omlx.cli import main
 from omlx.options import SETTINGS
 from tests.fakes.disk import write_llama
@@ -58,7 +58,7 @@ def test_defaults(served, home):
     assert (settings.base_path, settings.model_dirs) == (base, (base / "models",))
     assert settings.hf_cache == home / ".cache/huggingface/hub"
     assert (settings.host, settings.port) == ("127.0.0.1", 8000)
-    assert (settings.log_level, settings.ray_address) == ("info", None)
+    assert (settings.log_level, settings.log_format, settings.ray_address) == ("info", "text", None)
     assert settings.given == {}
     assert not base.exists()
 
@@ -77,6 +77,16 @@ def test_the_file_counts_less_than_the_environment(served, tmp_path):
     (settings,) = served
     assert (settings.port, settings.host, settings.model_dirs) == (2, "::1", (Path("/kept"),))
     assert settings.given == {"port": 2}
+
+
+def test_log_lines_may_be_json(served, monkeypatch):
+    asked = []
+    monkeypatch.setattr(logs, "configure_logging", lambda *how: asked.append(how))
+    omlx("serve", "--log-format", "json", "--log-level", "debug")
+    omlx("serve", OMLX_LOG_FORMAT="json")
+    assert [settings.log_format for settings in served] == ["json", "json"]
+    assert asked == [("debug", "json"), ("info", "json")]
+    assert omlx("serve", "--log-format", "xml").exit_code == 2
 
 
 def test_model_dir_may_be_given_several_times_and_with_commas(served):

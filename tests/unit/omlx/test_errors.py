@@ -230,7 +230,7 @@ def test_an_unforeseen_error_is_logged_under_the_request_id(stream, caplog):
     assert answer.json["error"]["code"] == "internal_error"
     assert "abc" in answer.json["error"]["message"]
     assert "secret" not in answer.json["error"]["message"]
-    assert "request abc failed" in caplog.text
+    assert [getattr(each, "request_id", None) for each in caplog.records if each.message == "the request failed"] == ["abc"]
     assert "secret" in caplog.text
 
 

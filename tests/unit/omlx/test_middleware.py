@@ -7,7 +7,7 @@ import re
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from omlx.api.middleware import RequestId, UnforeseenErrors
+from omlx.api.middleware import RequestId, RequestRecords, UnforeseenErrors
 from omlx.app import create_app
 from tests.fakes.http import Call, get, send
 from tests.fakes.services import FakeServices
@@ -118,9 +118,11 @@ def test_an_error_after_the_answer_began_breaks_the_connection(caplog):
         await send({"type": "http.response.start", "status": 200, "headers": []})
         raise KeyError("secret")
 
+    observer = Observer()
     with caplog.at_level(logging.ERROR), pytest.raises(KeyError):
-        get(RequestId(UnforeseenErrors(half)), "/", headers={"x-request-id": "abc"})
-    assert "request abc broke off" in caplog.text
+        get(RequestId(RequestRecords(UnforeseenErrors(half), [observer])), "/", headers={"x-request-id": "abc"})
+    assert (observer.record.status, observer.record.error) == (200, "internal_error")
+    assert [(record.getMessage(), record.request_id) for record in caplog.records] == [("the request broke off", "abc")]
 
 
 class Observer:

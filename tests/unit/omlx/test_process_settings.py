@@ -20,8 +20,8 @@ def test_without_anything_said_the_defaults_hold():
 
 
 def test_the_file_comes_before_the_defaults_and_what_is_given_before_the_file():
-    settings = decided(given={"port": 1}, kept={"port": 2, "host": "::1", "log_level": "debug"})
-    assert (settings.port, settings.host, settings.log_level) == (1, "::1", "debug")
+    settings = decided(given={"port": 1}, kept={"port": 2, "host": "::1", "log_level": "debug", "log_format": "json"})
+    assert (settings.port, settings.host, settings.log_level, settings.log_format) == (1, "::1", "debug", "json")
 
 
 def test_zero_is_a_value():

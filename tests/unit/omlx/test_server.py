@@ -1,11 +1,12 @@
 """What a person is told to type at the start can be typed."""
 
+import logging
 import socket
 from pathlib import Path
 
 from actors.control import Served
 from actors.models import ModelInfo, ModelType
-from omlx.server import _example, _say_what_to_type
+from omlx.server import _example, _say_what_is_served
 
 
 def served(name, type_=ModelType.LLM, **more):
@@ -23,9 +24,18 @@ def test_without_a_model_to_chat_with_the_example_names_the_demo_model():
 
 def test_the_start_says_how_many_models_there_are_and_leaves_hidden_ones_out(capsys):
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        _say_what_to_type([served("secret", is_hidden=True), served("open")], listener)
+        _say_what_is_served([served("secret", is_hidden=True), served("open")], listener, "text")
         address = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
     said = capsys.readouterr().err
     assert f"serves 1 model on {address}." in said
     assert '"model": "open"' in said
     assert "secret" not in said
+
+
+def test_programs_are_told_of_the_start_in_a_line_like_the_others(capsys, caplog):
+    with socket.create_server(("127.0.0.1", 0)) as listener, caplog.at_level(logging.INFO, "omlx"):
+        _say_what_is_served([served("open")], listener, "json")
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+    assert capsys.readouterr().err == ""
+    (line,) = caplog.records
+    assert (line.message, line.url, line.models) == ("serving", address, 1)

@@ -10,6 +10,8 @@ import pytest
 from actors.contracts import EngineInfo, EngineOptions, EngineSpec, Job, Route, TextPrompt
 from actors.control import EngineStatus, LifeEvent, RoutingTable
 from actors.errors import EngineError, ModelNotFoundError
+from omlx.record import RequestRecord
+from omlx.request_log import RequestLog, current_request
 from omlx.services import Services
 from scheduler.stats import SchedulerStats
 from tests.fakes.catalog import FakeCatalog, served
@@ -191,6 +193,35 @@ def test_the_numbers_of_a_models_engines_are_shown_together():
         assert world.services._load("a") + world.services._load("b") == 9  # as the engines counted
 
     run(test)
+
+
+def test_an_engine_s_stream_belongs_to_no_request_not_even_to_the_one_that_opened_it():
+    heard = []
+
+    async def test(world):
+        connect = world.host.connect
+
+        async def watched(engine_id):
+            client = await connect(engine_id)
+            stream = client.stream
+
+            async def items(consumer):
+                async for item in stream(consumer):
+                    heard.append(("stream", current_request()))
+                    yield item
+
+            client.stream = items
+            return client
+
+        world.host.connect = watched
+        await world.start("a")
+        await world.publish("a")
+        RequestLog().began(RequestRecord("req_1", "POST", 0.0, 0.0))
+        await world.said()
+        heard.append(("request", current_request()))
+
+    run(test)
+    assert {*heard} == {("stream", ""), ("request", "req_1")}
 
 
 def test_health_shows_every_engine_of_a_model():
