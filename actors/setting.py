@@ -7,6 +7,7 @@ import reprlib
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -34,6 +35,7 @@ class Form(StrEnum):
     OBJECT = "object"
     CHOICE = "choice"
     MEMORY = "memory"
+    URL = "url"
 
 
 _NAME_LENGTH = 128
@@ -46,6 +48,7 @@ _TAKES = {
     Form.TEXTS: "a text or a list of texts",
     Form.OBJECT: "an object",
     Form.MEMORY: "a number of bytes, or a text such as 12GB, 512MiB or 60%",
+    Form.URL: "a URL that begins with http:// or https://, without a user or a query",
 }
 _TRUTH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 _NOTHING = ("null", "none")
@@ -159,6 +162,8 @@ class Setting:
                 return isinstance(value, str) and value in self.choices
             case Form.MEMORY:
                 return _is_memory(value)
+            case Form.URL:
+                return _is_text(value) and _is_url(value)
 
     def _within(self, number: float) -> bool:
         return (
@@ -184,7 +189,7 @@ class Setting:
                 return self._json(text) if _LIST.match(text) else text
             case Form.TEXT:
                 return text
-            case Form.NAME | Form.CHOICE:
+            case Form.NAME | Form.CHOICE | Form.URL:
                 return word
 
     def _json(self, text: str) -> Any:
@@ -207,6 +212,21 @@ def _is_name(text: str) -> bool:
         and not text.startswith((".", "/"))
         and not text.endswith("/")
         and ".." not in text
+    )
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return False
+    return (
+        parts.scheme in ("http", "https")
+        and bool(parts.hostname)
+        and port != 0
+        and text.isprintable()
+        and not any(character.isspace() or character in "@?#" for character in text)
     )
 
 

@@ -155,6 +155,7 @@ GLOBAL_SETTINGS: Mapping[str, Setting] = _table(
         choices=("text", "json"),
     ),
     Setting("ray_address", Form.TEXT, "A running Ray cluster to join, instead of a private runtime.", Effect.RESTART),
+    Setting("otlp_endpoint", Form.URL, "An OpenTelemetry collector to send metrics and traces to, over HTTP.", Effect.RESTART),
     Setting(
         "max_process_memory",
         Form.MEMORY,

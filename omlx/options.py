@@ -37,6 +37,7 @@ SETTINGS = (
     "log_level",
     "log_format",
     "ray_address",
+    "otlp_endpoint",
 )
 
 

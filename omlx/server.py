@@ -1,5 +1,6 @@
 """Runs the server: the Ray runtime below, uvicorn above, and an orderly end for both."""
 
+import importlib
 import logging
 import os
 import signal
@@ -9,6 +10,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import uvicorn
 from fastapi import FastAPI
@@ -19,9 +21,13 @@ from actors.logs import LogConfig
 from actors.models import ModelType
 from actors.runtime import RayRuntime, RuntimeConfig
 from omlx.app import create_app
+from omlx.record import RequestObserver
 from omlx.request_log import RequestLog
 from omlx.services import Services
 from omlx.settings import ServeSettings
+
+if TYPE_CHECKING:
+    from omlx.telemetry.export import OtlpExport
 
 _log = logging.getLogger(__name__)
 _END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -35,7 +41,11 @@ class ServerError(OmlxError):
 
 
 def serve(settings: ServeSettings) -> None:
-    """Serve until interrupted. Raises `ServerError` when the address can't be had or Ray doesn't start."""
+    """Serve until interrupted.
+
+    Raises `ServerError` when the address can't be had, Ray doesn't start, or packages are missing for what is asked.
+    """
+    _check_packages(settings)
     listener = _listen(settings.host, settings.port)
     settings.base_path.mkdir(parents=True, exist_ok=True)
     run_dir = settings.base_path / "run"
@@ -47,13 +57,15 @@ def serve(settings: ServeSettings) -> None:
     )
     for number in _END_SIGNALS:
         signal.signal(number, _interrupt)
+    telemetry: OtlpExport | None = None
     try:
         _log.info("starting")
         try:
             runtime.start()
         except Exception as error:
             raise ServerError(f"Ray did not start: {error}") from error
-        _run_http(listener, runtime, settings)
+        telemetry = _telemetry(settings, listener)
+        _run_http(listener, runtime, settings, [telemetry.observer] if telemetry is not None else [])
     except KeyboardInterrupt:
         pass
     finally:
@@ -62,7 +74,37 @@ def serve(settings: ServeSettings) -> None:
         _end_for_certain()
         _log.info("stopping")
         listener.close()
+        if telemetry is not None:
+            telemetry.end()
         runtime.stop()
+        if telemetry is not None:
+            telemetry.join()
+
+
+def _check_packages(settings: ServeSettings) -> None:
+    """Say at once, before anything slow starts, that a package is missing."""
+    if settings.otlp_endpoint is None:
+        return
+    try:
+        importlib.import_module("omlx.telemetry.export")
+    except ImportError as error:
+        raise ServerError(
+            f"otlp_endpoint needs OpenTelemetry's packages, and this one is missing: {error.name}. Install them with "
+            "pip install 'omlx[otel]', or in a checkout with `make serve EXTRAS=otel`."
+        ) from error
+
+
+def _telemetry(settings: ServeSettings, listener: socket.socket) -> "OtlpExport | None":
+    """The export to OpenTelemetry, if it was asked for. It has threads, so Ray's processes must have been started before."""
+    if settings.otlp_endpoint is None:
+        return None
+    from omlx.telemetry.conventions import server_attributes
+    from omlx.telemetry.export import OtlpExport
+
+    try:
+        return OtlpExport(settings.otlp_endpoint, server_attributes(settings.host, listener.getsockname()[1]))
+    except Exception as error:  # of what the environment says for it
+        raise ServerError(f"OpenTelemetry did not start: {error}") from error
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -82,7 +124,9 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _run_http(listener: socket.socket, runtime: RayRuntime, settings: ServeSettings) -> None:
+def _run_http(
+    listener: socket.socket, runtime: RayRuntime, settings: ServeSettings, observers: Sequence[RequestObserver]
+) -> None:
     catalog = runtime.catalog()
     services = Services(catalog, runtime.engines())
 
@@ -96,7 +140,7 @@ def _run_http(listener: socket.socket, runtime: RayRuntime, settings: ServeSetti
             await services.stop()
 
     config = uvicorn.Config(
-        create_app(services, observers=[RequestLog()], lifespan=lifespan),
+        create_app(services, observers=[RequestLog(), *observers], lifespan=lifespan),
         log_config=None,
         access_log=False,
         log_level=logging.WARNING if settings.log_level != "debug" else logging.DEBUG,

@@ -26,6 +26,7 @@ class ServeSettings:
     log_level: str
     log_format: str
     ray_address: str | None
+    otlp_endpoint: str | None
     given: Mapping[str, Any]
 
     @property
@@ -54,5 +55,6 @@ def decide(base: Path, given: Mapping[str, Any], kept: Mapping[str, Any], hf_cac
         log_level=value["log_level"],
         log_format=value["log_format"],
         ray_address=value["ray_address"],
+        otlp_endpoint=value["otlp_endpoint"],
         given=given,
     )

@@ -29,6 +29,7 @@ TAKEN = [
     (setting(Form.OBJECT), [{}, {"a": {"b": [1, None, 2.5, "x", True]}}]),
     (setting(Form.CHOICE, choices=("a", "b")), ["a", "b"]),
     (setting(Form.MEMORY), [1, 1 << 40, "12GB", "512MiB", "60%", "0.5 %", "100%", "1.5 tib", "800000000000B"]),
+    (setting(Form.URL), ["http://127.0.0.1:4318", "https://otlp.example.com/otlp/", "HTTP://[::1]:4318", "http://collector"]),
 ]
 REFUSED = [
     (setting(Form.INTEGER, least=-1, most=9), [-2, 10, 3.0, "3", True, math.nan, [], 10**400]),
@@ -50,6 +51,34 @@ REFUSED = [
     (
         setting(Form.MEMORY),
         [0, -1, 1.5, True, 1 << 63, "", "12", "0%", "101%", "-5%", "GB", "12 QB", "1e9B", "0.1B", "9999999TB", "٣GB"],
+    ),
+    (
+        setting(Form.URL),
+        [
+            *(
+                "",
+                1,
+                "127.0.0.1:4318",
+                "localhost:4318",
+                "grpc://a:4317",
+                "http:/a",
+                "http://",
+                "http://:4318",
+                "http://a:0",
+                "http://a:b",
+            ),
+            *(
+                "http://a:65536",
+                "http://me:secret@a",
+                "http://a?b",
+                "http://a?",
+                "http://a#b",
+                "http://a b",
+                " http://a",
+                "http://[a",
+                "http://a\n",
+            ),
+        ],
     ),
 ]
 

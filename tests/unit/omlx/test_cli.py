@@ -71,6 +71,15 @@ def test_the_environment_counts_and_the_command_line_wins(served):
     assert settings.base_path == Path("/base")
 
 
+def test_a_collector_is_an_http_url(served):
+    omlx("serve", OMLX_OTLP_ENDPOINT="http://127.0.0.1:4318")
+    assert served[0].otlp_endpoint == "http://127.0.0.1:4318"
+    refused = omlx("serve", "--otlp-endpoint", "127.0.0.1:4318")
+    assert refused.exit_code == 2
+    assert "'otlp_endpoint' takes a URL that begins with http:// or https://" in refused.output
+    assert len(served) == 1
+
+
 def test_the_file_counts_less_than_the_environment(served, tmp_path):
     (tmp_path / "settings.json").write_text('{"port": 3, "host": "::1", "ttl_seconds": 60, "model_dirs": ["/kept"]}')
     omlx("serve", "--base-path", tmp_path, OMLX_PORT="2")

@@ -1,12 +1,18 @@
-"""What a person is told to type at the start can be typed."""
+"""What a person is told at the start: what to type, and what is missing for what was asked."""
 
 import logging
 import socket
+import sys
 from pathlib import Path
+
+import pytest
 
 from actors.control import Served
 from actors.models import ModelInfo, ModelType
-from omlx.server import _example, _say_what_is_served
+from omlx.server import ServerError, _example, _say_what_is_served, _telemetry, serve
+from omlx.settings import decide
+from tests.fakes.collector import collector, drained, values
+from tests.fakes.records import chatted
 
 
 def served(name, type_=ModelType.LLM, **more):
@@ -39,3 +45,37 @@ def test_programs_are_told_of_the_start_in_a_line_like_the_others(capsys, caplog
     assert capsys.readouterr().err == ""
     (line,) = caplog.records
     assert (line.message, line.url, line.models) == ("serving", address, 1)
+
+
+def settings(tmp_path, **given):
+    return decide(tmp_path / "base", given, {}, tmp_path / "cache")
+
+
+def test_packages_that_are_missing_for_a_collector_are_said_before_anything_starts(monkeypatch, tmp_path):
+    monkeypatch.delitem(sys.modules, "omlx.telemetry.export", raising=False)
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
+    with pytest.raises(ServerError, match=r"missing: opentelemetry\.exporter\..*pip install 'omlx\[otel\]'"):
+        serve(settings(tmp_path, otlp_endpoint="http://127.0.0.1:4318"))
+    assert not (tmp_path / "base").exists()
+
+
+def test_without_a_collector_nothing_is_exported(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        assert _telemetry(settings(tmp_path), listener) is None
+
+
+def test_a_collector_is_told_where_the_server_really_listens(monkeypatch, tmp_path):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with collector() as there, socket.create_server(("127.0.0.1", 0)) as listener:
+        export = _telemetry(settings(tmp_path, otlp_endpoint=there.url, port=0), listener)
+        export.observer.ended(chatted())
+        export.end()
+        export.join()
+        port = listener.getsockname()[1]
+    assert {values(span.attributes).get("server.port") for _, span in drained(there.spans)} == {None, port}
+
+
+def test_what_the_environment_gets_wrong_is_said(monkeypatch, tmp_path):
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "0")
+    with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(ServerError, match="max_queue_size"):
+        _telemetry(settings(tmp_path, otlp_endpoint="http://127.0.0.1:4318"), listener)
