@@ -12,7 +12,7 @@ Attributes = Mapping[str, str | int | float | bool | list[str]]
 
 _PROVIDER = "omlx"
 _OPERATIONS = {"/v1/completions": "text_completion"}  # whatever else makes text is a chat
-_ABORT = "abort"
+_GONE = "client_gone"
 
 
 def server_attributes(host: str, port: int) -> Attributes:
@@ -31,11 +31,11 @@ def operation(record: RequestRecord) -> str:
 
 
 def error_type(record: RequestRecord) -> str:
-    """Why a request failed: the error's code, or `abort` where the client left; empty where it didn't fail."""
+    """Why a request failed: the error's code, also where the client left amid its answer; empty where it didn't fail."""
     if record.error:
         return record.error
-    if record.finish_reason == _ABORT or record.status == 499:
-        return _ABORT
+    if record.finish_reason == "abort":
+        return _GONE
     return "_OTHER" if is_server_fault(record) or record.status >= 400 else ""
 
 
@@ -80,10 +80,10 @@ def _http(record: RequestRecord) -> Attributes:
 
 def _answer(record: RequestRecord) -> Attributes:
     attributes: dict[str, str | int | float | bool | list[str]] = {}
-    if record.answer_id:
-        attributes["gen_ai.response.id"] = record.answer_id
     if record.finish_reason:
+        attributes["gen_ai.response.id"] = record.answer_id
         attributes["gen_ai.response.finish_reasons"] = [record.finish_reason]
+    if record.prompt_tokens:
         attributes["gen_ai.usage.input_tokens"] = record.prompt_tokens
         attributes["gen_ai.usage.output_tokens"] = record.completion_tokens
     if record.usage is not None:

@@ -61,7 +61,9 @@ class OtlpExport:
         """Begin to send what is left, and return at once."""
         self._deadline = time.monotonic() + self._end_seconds
         # The traces' takes no time limit, and waits for a collector that hangs.
-        self._ending = [Thread(target=provider.shutdown, daemon=True) for provider in (self._traces, self._metrics)]
+        self._ending = [
+            Thread(target=provider.shutdown, name="OtelEnd", daemon=True) for provider in (self._traces, self._metrics)
+        ]
         for thread in self._ending:
             thread.start()
 

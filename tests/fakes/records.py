@@ -33,4 +33,4 @@ def chatted(**changes):
 def refused(status, error, **changes):
     """One that no token came of."""
     nothing = {"answer_id": "", "prompt_tokens": 0, "completion_tokens": 0, "first_token": None, "last_token": None}
-    return replace(CHATTED, status=status, error=error, finish_reason="", usage=None, **nothing, **changes)
+    return replace(CHATTED, status=status, error=error, finish_reason="", usage=None, **(nothing | changes))

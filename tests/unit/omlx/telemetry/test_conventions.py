@@ -43,8 +43,8 @@ def test_a_model_has_answered_only_where_generation_began():
         (refused(503, "engine_died"), "engine_died", True),
         (chatted(finish_reason="error", error="engine_died"), "engine_died", True),
         (chatted(finish_reason="error"), "_OTHER", True),
-        (chatted(finish_reason="abort"), "abort", False),
-        (refused(499, ""), "abort", False),
+        (chatted(finish_reason="abort"), "client_gone", False),
+        (refused(499, "client_gone"), "client_gone", False),
         (refused(0, ""), "_OTHER", True),
         (refused(500, ""), "_OTHER", True),
         (refused(422, ""), "_OTHER", False),
@@ -76,8 +76,14 @@ def test_a_span_says_all_of_an_answer():
     }
 
 
+def test_tokens_of_a_prompt_that_no_engine_took_are_not_known():
+    attributes = traced(chatted(finish_reason="abort", prompt_tokens=0, completion_tokens=0, usage=None))
+    assert attributes["gen_ai.response.finish_reasons"] == ["abort"]
+    assert not {name for name in attributes if name.startswith("gen_ai.usage")}
+
+
 def test_a_span_says_nothing_of_an_answer_that_was_not_given():
-    attributes = traced(refused(0, ""))
+    attributes = traced(refused(0, "", answer_id="chatcmpl-1"))
     assert not {name for name in attributes if name.startswith(("gen_ai.usage", "gen_ai.response"))}
     assert "http.response.status_code" not in attributes
     assert attributes["error.type"] == "_OTHER"
