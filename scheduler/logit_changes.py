@@ -31,7 +31,7 @@ class LogitChanges:
         self._min_tokens = min_tokens
         self._masked = tuple(stop_token_ids) if min_tokens else ()
         if params.repetition_penalty != 1.0:
-            for token in set(prompt):
+            for token in {token for token in prompt if token >= 0}:
                 self.factor[self._slot(token)] = params.repetition_penalty
         for token, bias in params.logit_bias.items():
             self.bias[self._slot(token)] = bias
@@ -46,7 +46,7 @@ class LogitChanges:
 
         Args:
             params: The request's.
-            prompt: Its prompt, whose tokens the repetition penalty counts.
+            prompt: Its prompt, whose tokens the repetition penalty counts; those below 0 are no words.
             min_tokens: `stop_token_ids` are made impossible until the output has this many tokens.
             stop_token_ids: Tokens that would end it.
         """

@@ -31,13 +31,16 @@ class Request:
 
     Attributes:
         request_id: Unique among the requests that the scheduler holds.
-        prompt: The prompt's token ids, at least one.
+        prompt: The prompt's token ids, at least one. A negative one stands for a part of something that isn't text: equal ones for
+            equal parts, so that their KV can be shared as that of words is.
         max_tokens: The most tokens to generate, at least 1.
         stop_token_ids: Tokens that end the sequence; the ending token is counted but is not part of the text.
         sampling: How tokens are drawn.
         priority: The class it waits in; a lower value is handled earlier, and negative ones are fine.
         client: Whom its service is counted for, where clients share fairly: an API key, or who the caller says it is.
         min_tokens: Tokens to generate before one of `stop_token_ids` may be drawn, at most `max_tokens`.
+        inputs: What the model gets in place of the prompt's tokens, where some are no text; the runner's alone to look into (see
+            `scheduler.mlx.prompt_inputs.PromptInputs`).
     """
 
     request_id: str
@@ -48,6 +51,7 @@ class Request:
     priority: int = 0
     client: str = ""
     min_tokens: int = 0
+    inputs: object | None = None
 
     def __post_init__(self) -> None:
         if not self.prompt:

@@ -17,6 +17,7 @@ from mlx_lm.models.cache import make_prompt_cache
 
 from scheduler.mlx.attention import padded_length
 from scheduler.mlx.parts import ChunkBatch, OneChunk, Singles, Span, in_batches
+from scheduler.mlx.prompt_inputs import Features
 from scheduler.mlx.slab import Row, Slabs
 
 
@@ -106,28 +107,38 @@ def place(row: Row) -> tuple[int, int]:
     return row.slab.capacity, row.index
 
 
-def forward(model: Any, step: PackedStep, tokens: mx.array) -> mx.array:
+def forward(model: Any, step: PackedStep, tokens: mx.array, features: Features | None = None) -> mx.array:
     """Feed tokens to rows, which have room for them.
 
     Args:
         model: The model.
         step: Whose they are.
         tokens: integers: the singles', then each chunk's.
+        features: What stands for them, in that order, where it isn't only the tokens.
 
     Returns:
         The model's logits, not evaluated: (tokens, 1, vocabulary), in the step's order, or those of the tokens that the model's
         head has been told.
     """
     caches = [PackedLayer(layer, step) for layer in range(len(model.layers))]
-    logits: mx.array = model(step.arrange(tokens)[:, None], cache=caches)
+    more = {} if features is None else {"features": _arranged(features, step)}
+    logits: mx.array = model(step.arrange(tokens)[:, None], cache=caches, **more)
     step.count_as_fed()
     return logits
 
 
+def _arranged(features: Features, step: PackedStep) -> Features:
+    return Features(
+        None if features.embeddings is None else step.arrange(features.embeddings),
+        None if features.positions is None else step.arrange(features.positions.T).T,
+        tuple(map(step.arrange, features.deeper)),
+    )
+
+
 def attend_by_cache() -> None:
-    """Let the attention of every mlx-lm model whose module is loaded ask a `PackedLayer`; other caches are treated as before."""
+    """Let the attention of every model whose module is loaded ask a `PackedLayer`; other caches are treated as before."""
     for name, module in list(sys.modules.items()):
-        if name.startswith("mlx_lm.models.") and module is not base:
+        if name.startswith(("mlx_lm.models.", "mlx_vlm.models.")) and module is not base:
             attend = getattr(module, "scaled_dot_product_attention", None)
             if attend is not None and not hasattr(attend, "asks_cache"):
                 module.scaled_dot_product_attention = _asking(attend)  # type: ignore[attr-defined]

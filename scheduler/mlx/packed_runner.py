@@ -12,6 +12,7 @@ from scheduler.mlx.device import device_kind
 from scheduler.mlx.head import LastPosition
 from scheduler.mlx.packed import PackedStep, attend_by_cache, forward, place
 from scheduler.mlx.parts import Span
+from scheduler.mlx.prompt_inputs import Features, fed_of, gather
 from scheduler.mlx.sampler import Draw, Sampled, sample
 from scheduler.mlx.slab import Row, Slabs
 from scheduler.request import Sequence
@@ -85,16 +86,27 @@ class PackedRunner:
             owners += chunk.sampled
             chunks.append(Span(self._rows[sequence.request_id], chunk.stop - chunk.start))
         if plan.prefill:
-            prompts = [token for chunk in plan.prefill for token in chunk.sequence.context[chunk.start : chunk.stop]]
+            prompts = [max(0, token) for chunk in plan.prefill for token in chunk.sequence.context[chunk.start : chunk.stop]]
             tokens.append(mx.array(prompts, dtype=mx.uint32))
         step = PackedStep(singles, chunks)
         self._head.rows = mx.array([step.ends[number] for number in wanted or [0]], dtype=mx.int32)
-        logits = forward(self._model, step, tokens[0] if len(tokens) == 1 else mx.concatenate(tokens))
+        given = tokens[0] if len(tokens) == 1 else mx.concatenate(tokens)
+        logits = forward(self._model, step, given, self._features(plan, owners[: len(singles)], given))
         for chunk in plan.prefill:
             if chunk.forks:
                 forks = self._slabs.fork(self._rows[chunk.sequence.request_id], len(chunk.forks))
                 self._rows.update(zip((fork.request_id for fork in chunk.forks), forks, strict=True))
         return logits[:, -1, :], owners
+
+    def _features(self, plan: StepPlan, decoded: Ordered[Sequence], tokens: mx.array) -> Features | None:
+        """What stands for the step's tokens, where some are of prompts that aren't only text."""
+        sequences = [*decoded, *(chunk.sequence for chunk in plan.prefill)]
+        if all(sequence.request.inputs is None for sequence in sequences):
+            return None
+        lengths = [self._rows[sequence.request_id].length for sequence in sequences]
+        counts = [1] * len(decoded) + [chunk.stop - chunk.start for chunk in plan.prefill]
+        fed = [fed_of(each, length, length + count) for each, length, count in zip(sequences, lengths, counts, strict=True)]
+        return gather(self._model.embed, tokens, fed)
 
     def _begin(self, sequence: Sequence) -> Row:
         """A row with room for a sequence's context, that begins with what is kept of it."""

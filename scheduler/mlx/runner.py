@@ -10,6 +10,7 @@ from mlx_lm.models.cache import make_prompt_cache
 
 from scheduler.mlx.blocks import CopyKV, KeptBlocks
 from scheduler.mlx.cache import MergedRows, Rows, SeparateRows, arrays, can_merge
+from scheduler.mlx.prompt_inputs import Fed, fed_of, gather
 from scheduler.mlx.reuse import State, copy_kv, copy_state, restore
 from scheduler.mlx.sampler import Draw, Sampled, sample
 from scheduler.request import Sequence
@@ -23,8 +24,15 @@ class LanguageModel(Protocol):
 
     layers: list[Any]
 
-    def __call__(self, inputs: mx.array, cache: list[Any]) -> mx.array:
-        """Token ids (rows, length) to logits (rows, length, vocabulary); the caches grow by `length`."""
+    def __call__(self, inputs: mx.array, cache: list[Any], **features: Any) -> mx.array:
+        """Token ids (rows, length) to logits (rows, length, vocabulary); the caches grow by `length`.
+
+        One that takes more than text has `features` among its parameters, see `scheduler.mlx.vision_language`, and `embed`.
+        """
+        ...
+
+    def embed(self, tokens: mx.array) -> mx.array:
+        """Token ids (tokens,) to embeddings (tokens, size); asked only where a prompt isn't only text."""
         ...
 
 
@@ -57,7 +65,9 @@ class MlxRunner:
         by_id = {sequence.request_id: sequence for sequence in plan.decode}
         for ids, caches in self._rows.groups():
             rows = [by_id[request_id] for request_id in ids]
-            logits.append(self._model(mx.array([[row.output[-1]] for row in rows]), cache=caches)[:, -1, :])
+            inputs = mx.array([[row.output[-1]] for row in rows])
+            fed = [fed_of(row, row.num_tokens - 2, row.num_tokens - 1) for row in rows]
+            logits.append(self._run(inputs, caches, fed)[:, -1, :])
             owners += rows
             touched += caches
         for chunk in plan.prefill:
@@ -96,8 +106,16 @@ class MlxRunner:
             caches = self._prompts[sequence.request_id] = make_prompt_cache(self._model)
             if sequence.reused.tokens:
                 restore(caches, self._kept.beginning(sequence), self._kept.state(sequence), sequence.reused.tokens)
-        inputs = mx.array([sequence.context[chunk.start : chunk.stop]])
-        return self._model(inputs, cache=self._prompts[sequence.request_id])[:, -1, :]
+        inputs = mx.array([[max(0, token) for token in sequence.context[chunk.start : chunk.stop]]])
+        fed = [fed_of(sequence, chunk.start, chunk.stop)]
+        return self._run(inputs, self._prompts[sequence.request_id], fed)[:, -1, :]
+
+    def _run(self, inputs: mx.array, caches: list[Any], fed: Ordered[Fed]) -> mx.array:
+        """The model's logits of tokens, (rows, length), or of what stands for them."""
+        if all(each.inputs is None for each in fed):
+            return self._model(inputs, cache=caches)
+        features = gather(self._model.embed, inputs.reshape(-1), fed)
+        return self._model(inputs, cache=caches, features=features)
 
     def _sample(self, logits: list[mx.array], owners: list[Sequence]) -> Sampled | None:
         if not owners:
