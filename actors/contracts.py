@@ -14,16 +14,33 @@ MLX_BACKEND = "actors.engine.loader:load_backend"
 
 
 @dataclass(frozen=True, slots=True)
+class Image:
+    """A picture as it came, not decoded yet.
+
+    Attributes:
+        data: The file: PNG, JPEG, WebP, GIF or another format that Pillow reads.
+        param: Where in the request it stands, for an error.
+    """
+
+    data: bytes
+    param: str = "messages"
+
+
+@dataclass(frozen=True, slots=True)
 class ChatPrompt:
     """A conversation, to be put into words by a chat template: the model's own unless another is given.
 
     Attributes:
+        messages: As OpenAI has them. Where there are pictures, a message's content is a list of parts, and `{"type": "image"}` stands
+            for the next of `images`.
         variables: What the template is told besides the messages.
+        images: The pictures of all messages, in order.
     """
 
     messages: tuple[Mapping[str, Any], ...]
     template: str | None = None
     variables: Mapping[str, Any] = field(default_factory=dict)
+    images: tuple[Image, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +90,65 @@ class Job:
     timeout: float | None = None
     n: int = 1
     context_window: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedJob:
+    """Texts to be turned into vectors.
+
+    Attributes:
+        inputs: What to embed, in order.
+        dimensions: To how many of its first numbers each vector is cut, and normalised again; None leaves it whole.
+        truncate: Whether a text that is too long is cut to what the model takes; else it is an error.
+        param: The request's field, for an error.
+    """
+
+    request_id: str
+    inputs: tuple[TextPrompt | TokenPrompt, ...]
+    dimensions: int | None = None
+    truncate: bool = False
+    param: str = "input"
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """Embeddings, as they travel.
+
+    Attributes:
+        data: float32, little-endian, vector after vector in the order of the inputs.
+        dimensions: Numbers of each.
+        prompt_tokens: Tokens of all inputs together, special ones included.
+    """
+
+    data: bytes
+    dimensions: int
+    prompt_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class RerankJob:
+    """Documents to be judged by how well they answer a query.
+
+    Attributes:
+        truncate: Whether a document that is too long is cut to what the model takes; else it is an error.
+    """
+
+    request_id: str
+    query: str
+    documents: tuple[str, ...]
+    truncate: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """How relevant documents are, from 0 to 1, in the order of the documents.
+
+    Attributes:
+        prompt_tokens: Tokens of all pairs of query and document together.
+    """
+
+    scores: tuple[float, ...]
+    prompt_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,6 +392,17 @@ class EngineClient(Protocol):
         Calls may overtake each other, so one whose `submit` has been called and not answered yet is ended whichever comes first;
         that call raises `InvalidJobError` unless the engine had taken the job by then.
         """
+        ...
+
+    async def embed(self, job: EmbedJob) -> Vectors:
+        """Embed texts; only of an embedding model.
+
+        Called off when whoever waits is cancelled. Raises `InvalidJobError`, `QueueFullError`, or `EngineError` when the process is gone.
+        """
+        ...
+
+    async def rerank(self, job: RerankJob) -> Scores:
+        """Judge documents; only of a reranker. Raises as `embed` does."""
         ...
 
     def stream(self, consumer: str) -> AsyncIterator[bytes]:
