@@ -5,7 +5,7 @@ import math
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB")
 _SHORT = ((1e9, " Bil"), (1e6, " Mil"), (1e3, " K"))
 _TIMES = ((3600, 3600, "hour"), (60, 60, "min"), (1, 1, "s"), (1e-3, 1e-3, "ms"), (0, 1e-6, "µs"))
-_MARKS = 4
+_MARKS = 5
 
 
 def written(value: float, unit: str) -> str:
@@ -34,8 +34,9 @@ def marks(most: float, unit: str) -> list[float]:
     if unit == "bytes":
         step = 2.0 ** math.ceil(math.log2(rough))
     else:
+        digits = (1, 2, 5, 10) if unit == "short" else (1, 2, 2.5, 5, 10)
         size = 10.0 ** math.floor(math.log10(rough))
-        step = next(size * digit for digit in (1, 2, 5, 10) if size * digit >= rough * 0.999)
+        step = next(size * digit for digit in digits if size * digit >= rough * 0.999)
         if unit == "short" and most >= 2:
             step = max(step, 1.0)  # things that are counted
     return [number * step for number in range(int(most / step + 1e-6) + 1)]
