@@ -1,0 +1,1 @@
+"""Draws a dashboard from Prometheus' answers, for where Grafana can't run."""
