@@ -15,10 +15,11 @@ from actors.engine.backend import Backend, LoadBackend
 from actors.engine.memory import process_bytes
 from actors.engine.occupancy import Occupancy
 from actors.engine.outbox import Outbox
+from actors.engine.prompt import Prompt, read_prompt
 from actors.engine.relay import StepRelay
 from actors.engine.requests import requests_of
 from actors.engine.step_thread import Abort, Add, Resize, StepCallbacks, StepThread, Stop
-from actors.engine.text import AnswerText, check_parameters, encode_prompt
+from actors.engine.text import AnswerText, check_parameters
 from actors.engine.token_text import TokenTexts
 from actors.errors import EngineError, InvalidJobError, InvalidSettingError, ModelLoadError, QueueFullError
 from scheduler.queue_bound import QueueBound
@@ -107,14 +108,14 @@ class Engine:
         if job.request_id in self._answers or any(request.request_id in self._choices for request in requests):
             raise InvalidJobError(f"request {job.request_id!r} is already here")
         self._check_room()  # again: others came while the prompt was encoded
-        answer = Answer(job.request_id, consumer, len(prompt), [request.request_id for request in requests])
+        answer = Answer(job.request_id, consumer, len(prompt.token_ids), [request.request_id for request in requests])
         if job.timeout is not None:
             answer.timer = asyncio.get_running_loop().call_later(job.timeout, self._time_out, job.request_id, job.timeout)
         self._answers[job.request_id] = answer
         for index, request in enumerate(requests):
             self._choices[request.request_id] = Choice(answer, index, AnswerText(backend.tokenizer, job.stop))
         self._step_thread.put(Add(requests))
-        return len(prompt)
+        return len(prompt.token_ids)
 
     async def abort(self, request_ids: Sequence[str]) -> None:
         """End requests; one whose job comes later never runs."""
@@ -185,13 +186,14 @@ class Engine:
             outbox.close()
         self._encoder.shutdown(wait=False, cancel_futures=True)
 
-    async def _encoded(self, job: Job) -> tuple[Backend, tuple[int, ...]]:
+    async def _encoded(self, job: Job) -> tuple[Backend, Prompt]:
         """The model, loaded, and a job's prompt in its tokens. Raises `InvalidJobError` or `QueueFullError`."""
         backend = await self._backend()
         self._check_room()
         check_parameters(backend.vocabulary, job)
         loop = asyncio.get_running_loop()
-        return backend, await loop.run_in_executor(self._encoder, encode_prompt, backend.tokenizer, backend.vocabulary, job)
+        reading = (read_prompt, backend.tokenizer, backend.vocabulary, backend.pictures, job)
+        return backend, await loop.run_in_executor(self._encoder, *reading)
 
     async def _backend(self) -> Backend:
         if self._loaded is None:

@@ -22,7 +22,8 @@ from mlx_lm.utils import dequantize_model, load_model, load_tokenizer
 
 from actors.contracts import EngineOptions
 from actors.engine.backend import Backend
-from actors.models import ModelInfo
+from actors.engine.vision_loader import Loaded, load_vision
+from actors.models import ModelInfo, ModelType
 from scheduler.mlx import cpu
 from scheduler.mlx.cache import kv_cost
 from scheduler.mlx.device import device_kind, gpu_memory, total_memory
@@ -40,6 +41,7 @@ _log = logging.getLogger(__name__)
 _GPU_STALL, _CPU_STALL = 0.1, 0.6
 _FALLBACK_CONTEXT = 4096  # tokens, for the rare model whose configuration doesn't say
 _DEFAULT = EngineOptions()
+_SEEING = (ModelType.VLM, ModelType.OCR)
 
 
 class UntrustedCodeError(ValueError):
@@ -64,16 +66,17 @@ def load_backend(model: ModelInfo, options: EngineOptions = _DEFAULT) -> Backend
         raise UntrustedCodeError(model)
     if model.own_code:
         _log.warning("running code of %s (%s), because trust_remote_code is set", model.path, ", ".join(model.own_code))
-    network, config = load_model(model.path, lazy=True, trust_remote_code=trusted)
+    loaded = load_vision(model.path, trusted) if model.type in _SEEING else _load_text(model, trusted)
     device = device_kind()
+    weights_of = loaded.weights
     if device == "cpu":
-        network = _for_cpu(network)
-    mx.eval(network.parameters())
-    network.eval()
-    tokenizer = load_tokenizer(model.path, {"trust_remote_code": trusted}, eos_token_ids=config.get("eos_token_id"))
+        _for_cpu(weights_of)
+    mx.eval(weights_of.parameters())
+    weights_of.eval()
+    network, tokenizer, config = loaded.network, loaded.tokenizer, loaded.config
     cost = kv_cost(network)
-    head = look_at_last_position(network)
-    weights = sum(weight.nbytes for _, weight in tree_flatten(network.parameters()))
+    head = look_at_last_position(weights_of)
+    weights = sum(weight.nbytes for _, weight in tree_flatten(weights_of.parameters()))
     vocabulary = _vocabulary(config) or len(tokenizer.vocab)
     runner = _runner(network, head, vocabulary)
     return Backend(
@@ -88,9 +91,16 @@ def load_backend(model: ModelInfo, options: EngineOptions = _DEFAULT) -> Backend
         stop_token_ids=frozenset(tokenizer.eos_token_ids),
         context_length=model.context_length or _FALLBACK_CONTEXT,
         device=f"cpu with {_blas.name}" if device == "cpu" and _blas else device,
+        pictures=loaded.pictures,
         device_bytes=gpu_memory if device == "cuda" else None,
         warnings=(f"No fast BLAS was found: {CURE}.",) if device == "cpu" and _blas is None else (),
     )
+
+
+def _load_text(model: ModelInfo, trusted: bool) -> Loaded:
+    network, config = load_model(model.path, lazy=True, trust_remote_code=trusted)
+    tokenizer = load_tokenizer(model.path, {"trust_remote_code": trusted}, eos_token_ids=config.get("eos_token_id"))
+    return Loaded(network, network, tokenizer, config)
 
 
 def _runner(network: Any, head: LastPosition | None, vocabulary: int) -> Runner:
@@ -114,14 +124,13 @@ def _spare_bytes(total: int, weights: int) -> int:
     return max(total // 2 - weights, total // 20)
 
 
-def _for_cpu(network: Any) -> Any:
-    """Dense float32 weights: MLX's CPU kernels for quantized and half precision are tens to hundreds of times slower."""
-    network = dequantize_model(network)
+def _for_cpu(network: Any) -> None:
+    """Make weights dense float32: MLX's CPU kernels for quantized and half precision are tens to hundreds of times slower."""
+    dequantize_model(network)  # in place
     network.set_dtype(mx.float32)
     cpu.tune()
     cpu.tune_products(network)
     _log.info("running on the CPU: weights are held as dense float32")
-    return network
 
 
 def _vocabulary(config: dict[str, Any]) -> int | None:

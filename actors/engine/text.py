@@ -62,7 +62,7 @@ def encode_prompt(tokenizer: Tokenizer, vocabulary: int, job: Job) -> tuple[int,
         token_ids = job.prompt.token_ids
         _check_known(token_ids, vocabulary, "prompt")
     elif isinstance(job.prompt, ChatPrompt):
-        token_ids = tuple(tokenizer.encode(_chat_text(tokenizer, job.prompt), add_special_tokens=False))
+        token_ids = tuple(tokenizer.encode(chat_text(tokenizer, job.prompt), add_special_tokens=False))
     else:
         token_ids = tuple(tokenizer.encode(job.prompt.text))
     if not token_ids:
@@ -87,7 +87,8 @@ def prompt_field(job: Job) -> str:
     return "messages" if isinstance(job.prompt, ChatPrompt) else "prompt"
 
 
-def _chat_text(tokenizer: Tokenizer, prompt: ChatPrompt) -> str:
+def chat_text(tokenizer: Tokenizer, prompt: ChatPrompt) -> str:
+    """A conversation as its template words it. Raises `InvalidJobError` where that can't be."""
     if not tokenizer.chat_template and prompt.template is None:
         raise InvalidJobError("This model has no chat template; send its text to /v1/completions instead.", "messages")
     taken = _RENDERING & prompt.variables.keys()

@@ -79,6 +79,8 @@ class PackedLayer:
         offset: int32 (tokens,), each token's position in its sequence.
     """
 
+    _idx = 0  # mlx-vlm asks batched caches for it, rather than wait for `offset` to be computed
+
     def __init__(self, layer: int, step: PackedStep) -> None:
         self.offset = step.offset
         self._layer = layer

@@ -34,7 +34,7 @@ class VisionLanguage:
         self.rotates = hasattr(self.language, "get_rope_index")
         body = getattr(self.language, "model", self.language)
         if hasattr(body, "_deepstack_process"):
-            body._deepstack_process = _add  # in place of a loop over rows, which has an own one for each token here
+            body._deepstack_process = _add  # noqa: SLF001 - in place of a loop over rows, which has an own one for each token here
 
     def __call__(self, inputs: mx.array, cache: Sequence[Any], features: Features | None = None) -> mx.array:
         """Token ids (rows, length) to logits (rows, length, vocabulary); the caches grow by `length`.
@@ -93,7 +93,7 @@ class VisionLanguage:
         grids = {name: mx.concatenate([each[name] for each in pictures]) for name in taken}
         positions, deltas = self.language.get_rope_index(ids, **grids)
         positions = mx.broadcast_to(positions.reshape(-1, 1, len(token_ids)), (3, 1, len(token_ids)))[:, 0]
-        return positions.astype(mx.int32), int(mx.array(deltas).reshape(-1)[0].item())
+        return positions.astype(mx.int32), int(mx.array(deltas).reshape(-1).tolist()[0])
 
     def make_cache(self) -> list[Any]:
         """Caches of mlx-lm's own kinds, one for each layer, in place of mlx-vlm's, which are alike."""

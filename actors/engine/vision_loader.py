@@ -1,0 +1,60 @@
+"""Loads a vision-language model by mlx-vlm, with what prepares its pictures."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlx_lm.tokenizer_utils import TokenizerWrapper
+from mlx_vlm.utils import load_config, load_model, load_processor
+
+from actors.engine.pictures import PictureReader
+from actors.engine.prompt import ReadsPictures
+from scheduler.mlx.pictures import PictureFeatures
+from scheduler.mlx.vision_language import VisionLanguage
+
+_FEATURE_BYTES = 256 << 20  # of pictures' features, kept for the next turn
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model whose weights have not been read yet.
+
+    Attributes:
+        network: What a runner steps.
+        weights: The module that holds the weights.
+        tokenizer: Text to token ids and back.
+        config: The model's.
+        pictures: Reads conversations with pictures, where the model takes any.
+    """
+
+    network: Any
+    weights: Any
+    tokenizer: Any
+    config: dict[str, Any]
+    pictures: ReadsPictures | None = None
+
+
+def load_vision(path: Path, trusted: bool) -> Loaded:
+    """A model of a folder; `trusted` lets Python files of the folder be run. Raises `ValueError` where it can't be served."""
+    config = load_config(path, trust_remote_code=trusted)
+    model = load_model(path, lazy=True, trust_remote_code=trusted)
+    processor = load_processor(path, add_detokenizer=False, trust_remote_code=trusted)
+    network = VisionLanguage(model)
+    own = getattr(processor, "tokenizer", processor)
+    if getattr(own, "chat_template", None) is None:
+        own.chat_template = getattr(processor, "chat_template", None)
+    token_id = next((config[key] for key in ("image_token_id", "image_token_index") if isinstance(config.get(key), int)), None)
+    token = getattr(processor, "image_token", None) or (own.convert_ids_to_tokens(token_id) if token_id is not None else None)
+    if token is None:
+        raise ValueError("nothing says what stands for a picture in this model's prompts")
+    if token_id is None:
+        token_id = own.convert_tokens_to_ids(token)
+    ends = config.get("eos_token_id")
+    tokenizer = TokenizerWrapper(own, eos_token_ids=[ends] if isinstance(ends, int) else ends)
+    return Loaded(
+        network,
+        model,
+        tokenizer,
+        config,
+        PictureReader(processor, str(token), token_id, PictureFeatures(network, _FEATURE_BYTES)),
+    )

@@ -1,0 +1,138 @@
+"""Vision-language models of known shapes: the demo model's words with a random eye, and small ones that are random altogether."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+from mlx.utils import tree_flatten, tree_unflatten
+from mlx_lm.utils import dequantize_model, load_model
+from mlx_vlm.utils import get_model_and_args
+from transformers import AutoTokenizer
+
+_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
+    "{% if message['content'] is string %}{{ message['content'] }}{% else %}{% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}PICTURE{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+_SMOL_TOKENS = (
+    "<fake_token_around_image>", "<image>", "<end_of_utterance>", "<global-img>",
+    *(f"<row_{row}_col_{column}>" for row in range(1, 5) for column in range(1, 5)),
+)  # fmt: skip
+_QWEN_TOKENS = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
+
+
+def write_smolvlm(folder: Path, words: Path) -> None:
+    """A SmolVLM whose language half is a llama's from a folder, its eye random: 16 tokens a picture."""
+    tokenizer = _tokenizer(folder, words, _SMOL_TOKENS, "<image>")
+    text = json.loads((words / "config.json").read_text())
+    taken = (
+        "hidden_size",
+        "intermediate_size",
+        "num_attention_heads",
+        "num_key_value_heads",
+        "num_hidden_layers",
+        "rms_norm_eps",
+    )
+    config = {
+        "model_type": "smolvlm",
+        "image_token_id": tokenizer.convert_tokens_to_ids("<image>"),
+        "scale_factor": 2,
+        "vocab_size": len(tokenizer),
+        "eos_token_id": text["eos_token_id"],
+        "max_position_embeddings": text["max_position_embeddings"],
+        "text_config": {
+            **{name: text[name] for name in taken},
+            "model_type": "llama",
+            "rope_theta": text["rope_theta"],
+            "vocab_size": len(tokenizer),
+            "max_position_embeddings": text["max_position_embeddings"],
+        },
+        "vision_config": {
+            "hidden_size": 64, "num_attention_heads": 4, "patch_size": 8, "image_size": 64,
+            "num_hidden_layers": 2, "intermediate_size": 128,
+        },
+    }  # fmt: skip
+    _write_json(folder / "processor_config.json", {"image_seq_len": 16, "processor_class": "SmolVLMProcessor"})
+    _write_json(
+        folder / "preprocessor_config.json",
+        {
+            "image_processor_type": "SmolVLMImageProcessor", "processor_class": "SmolVLMProcessor",
+            "do_convert_rgb": True, "do_image_splitting": False, "do_normalize": True, "do_pad": True, "do_rescale": True,
+            "do_resize": True, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "rescale_factor": 1 / 255,
+            "max_image_size": {"longest_edge": 64}, "size": {"longest_edge": 64}, "resample": 1,
+        },
+    )  # fmt: skip
+    model = _random(config)
+    language, _ = load_model(words, lazy=True)
+    language = dequantize_model(language)
+    language.set_dtype(mx.float32)
+    weights = dict(tree_flatten(language.model.parameters()))
+    rows = weights["embed_tokens.weight"]
+    more = mx.random.normal((len(tokenizer) - rows.shape[0], rows.shape[1])) * 0.02
+    weights["embed_tokens.weight"] = mx.concatenate([rows, more])
+    weights["lm_head.weight"] = mx.concatenate([rows, mx.zeros_like(more)])
+    model.language_model.update(tree_unflatten(list(weights.items())))
+    _save(folder, model, config)
+
+
+def write_qwen2_vl(folder: Path, words: Path) -> None:
+    """A small random Qwen2-VL, whose rotary positions have three axes."""
+    tokenizer = _tokenizer(folder, words, _QWEN_TOKENS, "<|vision_start|><|image_pad|><|vision_end|>")
+    ids = {name: tokenizer.convert_tokens_to_ids(token) for name, token in zip(
+        ("vision_start_token_id", "vision_end_token_id", "image_token_id", "video_token_id"), _QWEN_TOKENS, strict=True)}  # fmt: skip
+    text = {
+        "model_type": "qwen2_vl", "hidden_size": 64, "num_hidden_layers": 2, "intermediate_size": 128, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "rms_norm_eps": 1e-6, "vocab_size": len(tokenizer), "rope_theta": 1e6, "tie_word_embeddings": True,
+        "max_position_embeddings": 4096, "rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]},
+    }  # fmt: skip
+    vision = {
+        "model_type": "qwen2_vl", "depth": 2, "embed_dim": 32, "hidden_size": 64, "num_heads": 2, "mlp_ratio": 2, "patch_size": 14,
+        "in_channels": 3, "spatial_patch_size": 14, "spatial_merge_size": 2, "temporal_patch_size": 2,
+    }  # fmt: skip
+    config = {
+        "model_type": "qwen2_vl", **ids, **{name: value for name, value in text.items() if name != "model_type"},
+        "text_config": text, "vision_config": vision, "eos_token_id": 2,
+    }  # fmt: skip
+    _write_json(
+        folder / "preprocessor_config.json",
+        {
+            "image_processor_type": "Qwen2VLImageProcessor", "processor_class": "Qwen2VLProcessor", "merge_size": 2, "patch_size": 14,
+            "temporal_patch_size": 2, "min_pixels": 28 * 28, "max_pixels": 28 * 28 * 16,
+            "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5],
+        },
+    )  # fmt: skip
+    _save(folder, _random(config), config)
+
+
+def _tokenizer(folder: Path, words: Path, more: tuple[str, ...], picture: str) -> Any:
+    folder.mkdir(parents=True)
+    tokenizer = AutoTokenizer.from_pretrained(words)
+    tokenizer.add_special_tokens({"additional_special_tokens": list(more)})
+    tokenizer.chat_template = _TEMPLATE.replace("PICTURE", picture)
+    tokenizer.save_pretrained(folder)
+    if (words / "generation_config.json").exists():
+        shutil.copy(words / "generation_config.json", folder)
+    return tokenizer
+
+
+def _random(config: dict[str, Any]) -> Any:
+    mx.random.seed(0)
+    architecture, _ = get_model_and_args(config)
+    wanted = architecture.ModelConfig.from_dict(config)
+    for name, kind in (("text_config", "TextConfig"), ("vision_config", "VisionConfig")):
+        setattr(wanted, name, getattr(architecture, kind).from_dict(config[name]))
+    model = architecture.Model(wanted)
+    model.set_dtype(mx.float32)
+    return model
+
+
+def _save(folder: Path, model: Any, config: dict[str, Any]) -> None:
+    mx.save_safetensors(str(folder / "model.safetensors"), dict(tree_flatten(model.parameters())), metadata={"format": "mlx"})
+    _write_json(folder / "config.json", config)
+
+
+def _write_json(file: Path, content: dict[str, Any]) -> None:
+    file.write_text(json.dumps(content))
