@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import mlx.core as mx
-from mlx_lm.models.cache import ArraysCache, BatchKVCache, BatchRotatingKVCache, CacheList, KVCache, RotatingKVCache
+from mlx_lm.models.cache import BatchKVCache, BatchRotatingKVCache, CacheList, KVCache, RotatingKVCache
 
 State = list[list[mx.array | None]]
 """Of each cache that isn't plain KV, its arrays for one row: a window's keys and values in order, or recurrent states."""
@@ -22,7 +22,8 @@ def leaves(caches: Iterable[Any]) -> Iterator[Any]:
 def can_reuse(caches: Iterable[Any]) -> bool:
     """Whether a row of these caches, fresh ones, can be copied and put back: of plain KV, windows and recurrent states it can."""
     return all(
-        type(cache) in {KVCache, ArraysCache} or (type(cache) is RotatingKVCache and not cache.keep) for cache in leaves(caches)
+        type(cache) is KVCache or _holds_states(cache) or (type(cache) is RotatingKVCache and not cache.keep)
+        for cache in leaves(caches)
     )
 
 
@@ -48,7 +49,7 @@ def copy_state(caches: Sequence[Any], row: int) -> State:
     """Copies of what a row holds beyond plain KV, not evaluated."""
     state: State = []
     for cache in leaves(caches):
-        if isinstance(cache, ArraysCache):
+        if _holds_states(cache):
             state.append([None if array is None else mx.contiguous(array[row : row + 1]) for array in cache.cache])
         elif isinstance(cache, BatchRotatingKVCache):
             state.append(_window(cache.extract(row)))
@@ -73,6 +74,11 @@ def restore(caches: Sequence[Any], kv: Sequence[mx.array], state: State, tokens:
             cache.state = *own, tokens, cache.keep, cache.max_size, min(tokens, cache.max_size)
         else:
             cache.cache = own
+
+
+def _holds_states(cache: Any) -> bool:
+    """Whether it is an `ArraysCache`, mlx-lm's or mlx-vlm's own."""
+    return type(cache).__name__ == "ArraysCache"
 
 
 def _window(cache: RotatingKVCache) -> list[mx.array | None]:

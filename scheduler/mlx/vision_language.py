@@ -5,7 +5,7 @@ from inspect import signature
 from typing import Any
 
 import mlx.core as mx
-from mlx_lm.models.cache import ArraysCache, CacheList, KVCache, RotatingKVCache
+from mlx_lm.models.cache import CacheList, KVCache, RotatingKVCache
 
 from scheduler.mlx.prompt_inputs import Features
 
@@ -53,7 +53,7 @@ class VisionLanguage:
             more["deepstack_visual_embeds"] = [each.reshape(rows, length, -1) for each in features.deeper]
         if self.rotates:
             given = None if features is None else features.positions
-            more["position_ids"] = _places(cache[0], rows, length) if given is None else given.reshape(3, rows, length)
+            more["position_ids"] = _places(cache, rows, length) if given is None else given.reshape(3, rows, length)
         logits: mx.array = self.language(inputs, cache=cache, **more).logits
         return logits
 
@@ -96,7 +96,7 @@ class VisionLanguage:
         return positions.astype(mx.int32), int(mx.array(deltas).reshape(-1).tolist()[0])
 
     def make_cache(self) -> list[Any]:
-        """Caches of mlx-lm's own kinds, one for each layer, in place of mlx-vlm's, which are alike."""
+        """Caches of mlx-lm's own kinds, one for each layer, in place of those of mlx-vlm's that are alike."""
         if not hasattr(self.language, "make_cache"):
             return [KVCache() for _ in self.layers]
         return [_of_mlx_lm(cache) for cache in self.language.make_cache()]
@@ -108,8 +108,6 @@ def _of_mlx_lm(cache: Any) -> Any:
             return KVCache()
         case "RotatingKVCache" | "BufferedRotatingKVCache":
             return RotatingKVCache(max_size=cache.max_size, keep=cache.keep)
-        case "ArraysCache":
-            return ArraysCache(len(cache.cache))
         case "CacheList":
             return CacheList(*(_of_mlx_lm(each) for each in cache.caches))
     return cache
@@ -125,7 +123,7 @@ def _spread(compact: mx.array, mask: mx.array) -> mx.array:
     return mx.where(mask[:, None], compact[index], 0)
 
 
-def _places(cache: Any, rows: int, length: int) -> mx.array:
+def _places(caches: Sequence[Any], rows: int, length: int) -> mx.array:
     """int32 (3, rows, length): each token's place in its sequence, on all axes."""
-    offset = mx.array(cache.offset).reshape(-1, 1)
+    offset = mx.array(next(cache.offset for cache in caches if hasattr(cache, "offset"))).reshape(-1, 1)
     return mx.broadcast_to((offset + mx.arange(length)[None]).astype(mx.int32), (3, rows, length))

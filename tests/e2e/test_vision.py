@@ -1,6 +1,8 @@
 """Pictures and words in one batch: each row says what it says alone, and what mlx-vlm itself would say; pictures are looked at once."""
 
 import io
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,17 +14,19 @@ import mlx.core as mx  # isort: skip
 
 from actors.catalog.discovery import Discovery
 from actors.contracts import ChatPrompt, Image, Job
-from actors.engine.prompt import Prompt, read_prompt
+from actors.engine.backend import Backend
+from actors.engine.prompt import read_prompt
+from actors.engine.text import chat_text
 from scheduler.core import EngineCore
 from scheduler.request import Request
 from scheduler.sampling import SamplingParams
 from scheduler.scheduler import SchedulerConfig
-from tests.e2e.vision_models import write_qwen2_vl, write_smolvlm
+from tests.e2e.vision_models import write_qwen2_vl, write_qwen3_5, write_qwen3_vl, write_smolvlm
 
 TOKENS = 10
 GREEDY = SamplingParams(temperature=0.0, logprobs=1)
 ROUNDING = 0.002
-WRITERS = {"smolvlm": write_smolvlm, "qwen2_vl": write_qwen2_vl}
+WRITERS = {"smolvlm": write_smolvlm, "qwen2_vl": write_qwen2_vl, "qwen3_vl": write_qwen3_vl, "qwen3_5": write_qwen3_5}
 
 
 def picture(seed, width=84, height=56):
@@ -48,11 +52,15 @@ def chat(*turns):
     return ChatPrompt(tuple(messages), images=tuple(images))
 
 
+LONG = (
+    "What is this? Answer in a few words, and say which colours you see in it, and whether it was made by a person or a machine. "
+    * 2
+)
 CHATS = (
-    chat([1, "What is this?"]),
+    chat([1, LONG]),
     chat("What is the capital of France?"),
     chat(["Compare ", 2, " with ", 3, " in one sentence."]),
-    chat([1, "What is this?"], "A picture.", [4, "And that, in other words?"]),
+    chat([1, LONG], "A picture.", [4, "And that, in other words?"]),
     chat([3, 2, 1]),
 )
 
@@ -78,7 +86,16 @@ def seeing(request, demo_models, tmp_path_factory):
     """A model, loaded as an engine would."""
     folder = tmp_path_factory.mktemp("vision")
     WRITERS[request.param](folder / request.param, demo_models / "SmolLM2-135M-Instruct")
-    return loader.load_backend(Discovery((folder,)).scan().models[request.param])
+    backend = loader.load_backend(Discovery((folder,)).scan().models[request.param])
+    return Seeing(backend, folder / request.param)
+
+
+@dataclass(frozen=True)
+class Seeing:
+    """A loaded model and its folder."""
+
+    backend: Backend
+    folder: Path
 
 
 def read(backend, prompt):
@@ -107,66 +124,68 @@ def assert_same(answers, others):
         assert logprobs == pytest.approx(theirs, abs=ROUNDING)
 
 
-def reference(backend, prompt):
-    """What mlx-vlm's model says without a cache, its processor given the whole text and all pictures."""
-    from actors.engine.text import chat_text
+def reference(seeing):
+    """What mlx-vlm's own model says to each chat, without a cache, its processor given the whole text and all pictures."""
+    from mlx_vlm.utils import load_model, load_processor
 
-    reader = backend.pictures
-    model = reader._features.model.model
-    drawings = [Drawing.open(io.BytesIO(image.data)).convert("RGB") for image in prompt.images]
-    text = chat_text(backend.tokenizer, prompt)
-    made = reader._processor(text=text, images=drawings or None)
-    ids = np.array(made["input_ids"]).reshape(-1).tolist()
-    others = {name: value for name, value in made.items() if name not in ("input_ids", "attention_mask", "pixel_values")}
-    tokens, logprobs = [], []
-    for _ in range(TOKENS):
-        for module in (model.language_model,):  # what it remembers of the positions of an earlier call
-            for name in ("_position_ids", "_rope_deltas"):
-                if hasattr(module, name):
-                    setattr(module, name, None)
-        given = mx.array([[*ids, *tokens]])
-        features = model.get_input_embeddings(given, made.get("pixel_values"), **others)
-        more = {} if features.position_ids is None else {"position_ids": features.position_ids}
-        logits = model.language_model(given, inputs_embeds=features.inputs_embeds, **more).logits[0, -1].astype(mx.float32)
-        scores = logits - mx.logsumexp(logits)
-        tokens.append(int(mx.argmax(scores).item()))
-        logprobs.append(float(scores[tokens[-1]].item()))
-    return tokens, logprobs
+    model, processor = load_model(seeing.folder), load_processor(seeing.folder, add_detokenizer=False)
+    for prompt in CHATS:
+        drawings = [Drawing.open(io.BytesIO(image.data)).convert("RGB") for image in prompt.images]
+        made = processor(text=chat_text(seeing.backend.tokenizer, prompt), images=drawings or None)
+        ids = np.array(made["input_ids"]).reshape(-1).tolist()
+        others = {name: value for name, value in made.items() if name not in ("input_ids", "attention_mask", "pixel_values")}
+        tokens, logprobs = [], []
+        for _ in range(TOKENS):
+            given = mx.array([[*ids, *tokens]])
+            features = model.get_input_embeddings(given, made.get("pixel_values"), **others)
+            taken = ("position_ids", "visual_pos_masks", "deepstack_visual_embeds")
+            more = {name: value for name in taken if (value := getattr(features, name)) is not None}
+            logits = model.language_model(given, inputs_embeds=features.inputs_embeds, **more).logits[0, -1].astype(mx.float32)
+            scores = logits - mx.logsumexp(logits)
+            tokens.append(int(mx.argmax(scores).item()))
+            logprobs.append(float(scores[tokens[-1]].item()))
+        yield tokens, logprobs
 
 
 @pytest.fixture(scope="module")
 def prompts(seeing):
-    return [read(seeing, prompt) for prompt in CHATS]
+    return [read(seeing.backend, prompt) for prompt in CHATS]
 
 
 @pytest.fixture(scope="module")
 def alone(seeing, prompts):
-    return [run(seeing, [prompt])[0][0] for prompt in prompts]
+    return [run(seeing.backend, [prompt])[0][0] for prompt in prompts]
 
 
 def test_each_says_what_the_model_says(seeing, alone):
-    assert_same(alone, [reference(seeing, prompt) for prompt in CHATS])
+    assert_same(alone, list(reference(seeing)))
     assert len({tuple(tokens) for tokens, _ in alone}) > 1
 
 
 def test_in_company(seeing, prompts, alone):
-    together, _, runner = run(seeing, prompts)
+    together, _, runner = run(seeing.backend, prompts)
     assert runner.widest == len(prompts)
     assert_same(together, alone)
 
 
 def test_in_small_chunks_that_cut_pictures(seeing, prompts, alone):
-    together, _, runner = run(seeing, prompts, max_step_tokens=7)
+    together, _, runner = run(seeing.backend, prompts, max_step_tokens=7)
     assert runner.chunks > 3 * len(prompts)
     assert_same(together, alone)
 
 
 def test_the_next_turn_finds_the_picture_and_its_kv(seeing, prompts, alone):
-    backend = seeing
+    backend = seeing.backend
     runner = Watched(backend.runner)
-    core = EngineCore(runner, SchedulerConfig(max_num_seqs=8, kv_cost=backend.kv_cost, kv_budget=1 << 28, reuse_kv=True))
+    core = EngineCore(
+        runner,
+        SchedulerConfig(
+            max_num_seqs=8, kv_cost=backend.kv_cost, kv_budget=1 << 28, reuse_kv=True, checkpoints=backend.checkpoints
+        ),
+    )
     features = backend.pictures._features
-    run(backend, [prompts[0]], core)
+    for _ in range(2):  # states are kept from the second time on that a beginning is met
+        run(backend, [prompts[0]], core)
     before = features.encoded
     answers, cached, _ = run(backend, [read(backend, CHATS[3]), prompts[1]], core)
     assert cached[0] >= len(prompts[0].token_ids) // 2
@@ -175,19 +194,20 @@ def test_the_next_turn_finds_the_picture_and_its_kv(seeing, prompts, alone):
 
 
 def test_another_picture_in_its_place_finds_nothing_of_it(seeing, prompts):
-    backend = seeing
+    backend = seeing.backend
     core = EngineCore(
-        Watched(backend.runner), SchedulerConfig(max_num_seqs=8, kv_cost=backend.kv_cost, kv_budget=1 << 28, reuse_kv=True)
+        Watched(backend.runner),
+        SchedulerConfig(
+            max_num_seqs=8, kv_cost=backend.kv_cost, kv_budget=1 << 28, reuse_kv=True, checkpoints=backend.checkpoints
+        ),
     )
-    other = read(backend, chat([5, "What is this?"]))
+    other = read(backend, chat([5, LONG]))
     assert len(other.token_ids) == len(prompts[0].token_ids)
-    _, (first,), _ = run(backend, [prompts[0]], core)
-    _, (again,), _ = run(backend, [prompts[0]], core)
-    _, (another,), _ = run(backend, [other], core)
-    assert first == 0
-    assert another < 8 < again
+    cached = [run(backend, [prompt], core)[1][0] for prompt in (prompts[0], prompts[0], prompts[0], other, other)]
+    assert cached[0] == 0
+    assert cached[3] < 8  # the words before the picture
+    assert cached[2] > 30
 
 
 def test_text_needs_no_inputs_and_a_text_in_place_of_a_picture_is_refused(seeing):
-    assert isinstance(read(seeing, CHATS[1]), Prompt)
-    assert read(seeing, CHATS[1]).inputs is None
+    assert read(seeing.backend, CHATS[1]).inputs is None

@@ -107,6 +107,53 @@ def write_qwen2_vl(folder: Path, words: Path) -> None:
     _save(folder, _random(config), config)
 
 
+def write_qwen3_vl(folder: Path, words: Path) -> None:
+    """A small random Qwen3-VL, whose pictures are added to hidden states of its first layers too."""
+    _write_qwen3(folder, words, "qwen3_vl", {"deepstack_visual_indexes": [0, 1]}, {"head_dim": 16, "rope_scaling": _MROPE})
+
+
+def write_qwen3_5(folder: Path, words: Path) -> None:
+    """A small random Qwen3.5, most of whose layers keep a state in place of KV."""
+    text = {
+        "head_dim": 32, "linear_num_value_heads": 4, "linear_num_key_heads": 2, "linear_key_head_dim": 16,
+        "linear_value_head_dim": 16, "linear_conv_kernel_dim": 4, "full_attention_interval": 2,
+        "rope_parameters": {"type": "default", "mrope_section": [2, 1, 1], "rope_theta": 1e5, "partial_rotary_factor": 0.25},
+    }  # fmt: skip
+    _write_qwen3(folder, words, "qwen3_5", {"deepstack_visual_indexes": []}, text)
+
+
+_MROPE = {"type": "default", "rope_type": "default", "mrope_section": [4, 2, 2], "mrope_interleaved": True}
+
+
+def _write_qwen3(folder: Path, words: Path, model_type: str, eye: dict[str, Any], more: dict[str, Any]) -> None:
+    tokenizer = _tokenizer(folder, words, _QWEN_TOKENS, "<|vision_start|><|image_pad|><|vision_end|>")
+    ids = {name: tokenizer.convert_tokens_to_ids(token) for name, token in zip(
+        ("vision_start_token_id", "vision_end_token_id", "image_token_id", "video_token_id"), _QWEN_TOKENS, strict=True)}  # fmt: skip
+    text = {
+        "model_type": f"{model_type}_text", "hidden_size": 64, "num_hidden_layers": 4, "intermediate_size": 128,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "rms_norm_eps": 1e-6, "vocab_size": len(tokenizer),
+        "rope_theta": 1e6, "tie_word_embeddings": False, "max_position_embeddings": 4096, "eos_token_id": 2, **more,
+    }  # fmt: skip
+    vision = {
+        "model_type": model_type, "depth": 3, "hidden_size": 32, "intermediate_size": 64, "out_hidden_size": 64, "num_heads": 2,
+        "patch_size": 16, "spatial_patch_size": 16, "spatial_merge_size": 2, "temporal_patch_size": 2, "num_position_embeddings": 64,
+        "in_channels": 3, **eye,
+    }  # fmt: skip
+    config = {
+        "model_type": model_type, **ids, "image_token_index": ids["image_token_id"], "video_token_index": ids["video_token_id"],
+        "vocab_size": len(tokenizer), "text_config": text, "vision_config": vision, "eos_token_id": 2,
+    }  # fmt: skip
+    _write_json(
+        folder / "preprocessor_config.json",
+        {
+            "image_processor_type": "Qwen2VLImageProcessor", "processor_class": "Qwen3VLProcessor", "merge_size": 2, "patch_size": 16,
+            "temporal_patch_size": 2, "min_pixels": 32 * 32, "max_pixels": 32 * 32 * 16,
+            "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5],
+        },
+    )  # fmt: skip
+    _save(folder, _random(config), config)
+
+
 def _tokenizer(folder: Path, words: Path, more: tuple[str, ...], picture: str) -> Any:
     folder.mkdir(parents=True)
     tokenizer = AutoTokenizer.from_pretrained(words)
