@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from actors.contracts import EngineOptions
-from actors.engine.prompt import ReadsPictures
+from actors.engine.prompt import TEXT_ALONE, ReadsPictures
 from actors.engine.text import Tokenizer
 from actors.models import ModelInfo
 from scheduler.kv_cost import KvCost
@@ -28,7 +28,7 @@ class Backend:
         max_decode_stall: Seconds that a step may take here while answers are being generated, unless told otherwise.
         device: `cpu`, `metal` or `cuda`, and what multiplies matrices there where that is a choice.
         warnings: What its user should know, a sentence each.
-        pictures: Reads conversations with pictures; None where the model takes none.
+        pictures: Reads conversations with pictures, or refuses them.
         device_bytes: Bytes that it takes of a GPU's own memory, any thread may ask; None where it lives in the system's, on the CPU and on
             Apple's GPUs, and counts as this process'.
     """
@@ -45,7 +45,7 @@ class Backend:
     reuse_kv: bool = False
     checkpoints: bool = False
     max_decode_stall: float = 0.1
-    pictures: ReadsPictures | None = None
+    pictures: ReadsPictures = TEXT_ALONE
     device_bytes: Callable[[], int] | None = None
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from time import monotonic
 
 from actors.contracts import Delta, EngineInfo, EngineOptions, EngineSpec, EngineUsage, Job, TokenLogprob
@@ -192,8 +193,8 @@ class Engine:
         self._check_room()
         check_parameters(backend.vocabulary, job)
         loop = asyncio.get_running_loop()
-        reading = (read_prompt, backend.tokenizer, backend.vocabulary, backend.pictures, job)
-        return backend, await loop.run_in_executor(self._encoder, *reading)
+        reading = partial(read_prompt, backend.tokenizer, backend.vocabulary, backend.pictures, job)
+        return backend, await loop.run_in_executor(self._encoder, reading)
 
     async def _backend(self) -> Backend:
         if self._loaded is None:

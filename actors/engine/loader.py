@@ -5,6 +5,7 @@ Importing it sets up what has to come before MLX: a fast BLAS in front of its ow
 
 import logging
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +23,8 @@ from mlx_lm.utils import dequantize_model, load_model, load_tokenizer
 
 from actors.contracts import EngineOptions
 from actors.engine.backend import Backend
-from actors.engine.vision_loader import Loaded, load_vision
+from actors.engine.prompt import NoPictures, ReadsPictures
+from actors.engine.vision_loader import Loaded, load_vision, taken_pictures
 from actors.models import ModelInfo, ModelType
 from scheduler.mlx import cpu
 from scheduler.mlx.cache import kv_cost
@@ -73,6 +75,7 @@ def load_backend(model: ModelInfo, options: EngineOptions = _DEFAULT) -> Backend
         _for_cpu(weights_of)
     mx.eval(weights_of.parameters())
     weights_of.eval()
+    pictures = taken_pictures(loaded)
     network, tokenizer, config = loaded.network, loaded.tokenizer, loaded.config
     cost = kv_cost(network)
     head = look_at_last_position(weights_of)
@@ -91,10 +94,17 @@ def load_backend(model: ModelInfo, options: EngineOptions = _DEFAULT) -> Backend
         stop_token_ids=frozenset(tokenizer.eos_token_ids),
         context_length=model.context_length or _FALLBACK_CONTEXT,
         device=f"cpu with {_blas.name}" if device == "cpu" and _blas else device,
-        pictures=loaded.pictures,
+        pictures=pictures,
         device_bytes=gpu_memory if device == "cuda" else None,
-        warnings=(f"No fast BLAS was found: {CURE}.",) if device == "cpu" and _blas is None else (),
+        warnings=tuple(_warnings(device, pictures, seeing=loaded.pictures is not None)),
     )
+
+
+def _warnings(device: str, pictures: ReadsPictures, *, seeing: bool) -> Iterator[str]:
+    if device == "cpu" and _blas is None:
+        yield f"No fast BLAS was found: {CURE}."
+    if seeing and isinstance(pictures, NoPictures):
+        yield f"Pictures are refused: {pictures.reason}."
 
 
 def _load_text(model: ModelInfo, trusted: bool) -> Loaded:

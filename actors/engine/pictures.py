@@ -36,6 +36,12 @@ class PictureReader:
         self._prepared: OrderedDict[bytes, Picture] = OrderedDict()
         self._bytes = 0
 
+    def probe(self) -> None:
+        """Look at a small grey picture, on the thread that steps the model. Raises whatever is in the way of pictures."""
+        data = BytesIO()
+        PIL.Image.new("RGB", (64, 64), "grey").save(data, "PNG")
+        self._features.of(self._picture(Image(data.getvalue())))
+
     def read(self, tokenizer: Tokenizer, prompt: ChatPrompt) -> Prompt:
         """A prompt's tokens and pictures. Raises `InvalidJobError` for a picture or a conversation that can't be read."""
         pictures = [self._picture(image) for image in prompt.images]

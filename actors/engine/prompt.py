@@ -24,15 +24,27 @@ class Prompt:
 class ReadsPictures(Protocol):
     """What makes a prompt of a conversation with pictures."""
 
-    def read(self, tokenizer: Tokenizer, prompt: ChatPrompt) -> Prompt:
+    def read(self, tokenizer: Tokenizer, prompt: ChatPrompt, /) -> Prompt:
         """The prompt. Raises `InvalidJobError` for a picture or a conversation that can't be read. Called by one thread at a time."""
         ...
 
 
-def read_prompt(tokenizer: Tokenizer, vocabulary: int, pictures: ReadsPictures | None, job: Job) -> Prompt:
+@dataclass(frozen=True, slots=True)
+class NoPictures:
+    """Refuses pictures, and says why. See `ReadsPictures`."""
+
+    reason: str
+
+    def read(self, _tokenizer: Tokenizer, prompt: ChatPrompt) -> Prompt:
+        """Raises `InvalidJobError`."""
+        raise InvalidJobError(f"This model takes no pictures: {self.reason}.", prompt.images[0].param)
+
+
+TEXT_ALONE = NoPictures("it is one for text alone")
+
+
+def read_prompt(tokenizer: Tokenizer, vocabulary: int, pictures: ReadsPictures, job: Job) -> Prompt:
     """A job's prompt. Raises `InvalidJobError` when the model can't take it."""
     if not isinstance(job.prompt, ChatPrompt) or not job.prompt.images:
         return Prompt(encode_prompt(tokenizer, vocabulary, job))
-    if pictures is None:
-        raise InvalidJobError("This model takes no pictures.", job.prompt.images[0].param)
     return pictures.read(tokenizer, job.prompt)

@@ -1,5 +1,6 @@
 """Loads a vision-language model by mlx-vlm, with what prepares its pictures."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,11 @@ from mlx_lm.tokenizer_utils import TokenizerWrapper
 from mlx_vlm.utils import load_config, load_model, load_processor
 
 from actors.engine.pictures import PictureReader
-from actors.engine.prompt import ReadsPictures
+from actors.engine.prompt import TEXT_ALONE, NoPictures, ReadsPictures
 from scheduler.mlx.pictures import PictureFeatures
 from scheduler.mlx.vision_language import VisionLanguage
 
+_log = logging.getLogger(__name__)
 _FEATURE_BYTES = 256 << 20  # of pictures' features, kept for the next turn
 
 
@@ -31,7 +33,7 @@ class Loaded:
     weights: Any
     tokenizer: Any
     config: dict[str, Any]
-    pictures: ReadsPictures | None = None
+    pictures: PictureReader | None = None
 
 
 def load_vision(path: Path, trusted: bool) -> Loaded:
@@ -58,3 +60,18 @@ def load_vision(path: Path, trusted: bool) -> Loaded:
         config,
         PictureReader(processor, str(token), token_id, PictureFeatures(network, _FEATURE_BYTES)),
     )
+
+
+def taken_pictures(loaded: Loaded) -> ReadsPictures:
+    """What reads the model's pictures, once its weights are there: found out by having it look at one.
+
+    A model that mlx-vlm runs, and whose pictures ask for more than features of their own tokens, answers text all the same.
+    """
+    if loaded.pictures is None:
+        return TEXT_ALONE
+    try:
+        loaded.pictures.probe()
+    except Exception as error:
+        _log.warning("pictures can't be served with this model", exc_info=error)
+        return NoPictures(str(error) or type(error).__name__)
+    return loaded.pictures

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from inspect import signature
-from typing import Any
+from typing import Any, cast
 
 import mlx.core as mx
 from mlx_lm.models.cache import CacheList, KVCache, RotatingKVCache
@@ -93,7 +93,7 @@ class VisionLanguage:
         grids = {name: mx.concatenate([each[name] for each in pictures]) for name in taken}
         positions, deltas = self.language.get_rope_index(ids, **grids)
         positions = mx.broadcast_to(positions.reshape(-1, 1, len(token_ids)), (3, 1, len(token_ids)))[:, 0]
-        return positions.astype(mx.int32), int(mx.array(deltas).reshape(-1).tolist()[0])
+        return positions.astype(mx.int32), int(cast("float", mx.array(deltas).reshape(-1)[0].item()))
 
     def make_cache(self) -> list[Any]:
         """Caches of mlx-lm's own kinds, one for each layer, in place of those of mlx-vlm's that are alike."""
