@@ -3,7 +3,11 @@
 import re
 from binascii import Error as NotBase64
 from binascii import a2b_base64
+from collections import OrderedDict
+from collections.abc import Callable
+from hashlib import sha256
 from io import BytesIO
+from threading import Lock
 
 from omlx.api.image_error import ImageError, too_many_bytes
 
@@ -13,6 +17,7 @@ _READABLE = "PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF"
 _STILL = ("JPEG", "MPO")  # cameras put a preview beside the picture, which is no second frame
 _DATA_URL = re.compile(r"data:([^;,]*)((?:;[^;,]*)*),", re.IGNORECASE)
 _SHOWN = 60  # characters of a wrong type that an error repeats
+_KEPT = 4096
 _HEAD = 256  # characters of a data URL before its data
 
 
@@ -41,8 +46,8 @@ def data_of(url: str, max_bytes: int) -> bytes:
     return data
 
 
-def check_image(data: bytes, max_pixels: int) -> None:
-    """See that a file is one whole picture that isn't too large; it is decoded only once its header says so. Raises `ImageError`."""
+def check_image(data: bytes, max_pixels: int) -> int:
+    """The pixels of a picture that is whole and isn't too large; it is decoded only once its header says so. Raises `ImageError`."""
     from PIL import Image, UnidentifiedImageError
 
     Image.MAX_IMAGE_PIXELS = None  # the bound is `max_pixels`; Pillow's own stops before it says how large the picture is
@@ -73,3 +78,32 @@ def check_image(data: bytes, max_pixels: int) -> None:
             raise ImageError(f"{reason}: it can't be decoded.") from error
         if moving:
             raise ImageError("has several frames or pages; send one as a picture of its own.")
+        return width * height
+
+
+class ImageChecks:
+    """Checks pictures, and remembers those that were whole: a conversation brings the same ones with every turn. For any thread.
+
+    Args:
+        check: Checks one, as `check_image`.
+        kept: How many are remembered, those that came up last.
+    """
+
+    def __init__(self, check: Callable[[bytes, int], int] = check_image, kept: int = _KEPT) -> None:
+        self._check = check
+        self._kept = kept
+        self._pixels: OrderedDict[bytes, int] = OrderedDict()  # by what the file hashes to
+        self._lock = Lock()
+
+    def check(self, data: bytes, max_pixels: int) -> None:
+        """See that a picture is whole and isn't too large. Raises `ImageError`."""
+        digest = sha256(data).digest()
+        with self._lock:
+            pixels = self._pixels.get(digest)
+        if pixels is None or pixels > max_pixels:
+            pixels = self._check(data, max_pixels)
+        with self._lock:
+            self._pixels[digest] = pixels
+            self._pixels.move_to_end(digest)
+            if len(self._pixels) > self._kept:
+                self._pixels.popitem(last=False)

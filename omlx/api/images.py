@@ -8,7 +8,7 @@ from actors.contracts import Image
 from actors.control import ImageRules, Served
 from actors.models import ModelType
 from omlx.api.errors import RequestError
-from omlx.api.image_check import check_image, data_of, is_data_url
+from omlx.api.image_check import ImageChecks, data_of, is_data_url
 from omlx.api.image_error import ImageError, too_many_bytes
 from omlx.api.image_fetch import ImageFetcher
 from omlx.api.openai import Message
@@ -29,6 +29,7 @@ class ImageReader:
 
     def __init__(self, fetch: Fetch | None = None) -> None:
         self._fetch = fetch or ImageFetcher().fetch
+        self._checks = ImageChecks()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="pictures")
 
     async def read(self, messages: Sequence[Message], served: Served) -> tuple[Image, ...]:
@@ -63,7 +64,7 @@ class ImageReader:
             room.take(len(data))
         else:
             data = await self._fetched(url, rules, room)
-        await in_thread(self._threads, check_image, data, rules.max_image_pixels)
+        await in_thread(self._threads, self._checks.check, data, rules.max_image_pixels)
         return data
 
     async def _fetched(self, url: str, rules: ImageRules, room: "_Room") -> bytes:

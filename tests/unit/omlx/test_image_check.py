@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omlx.api.image_check import FORMATS, check_image, data_of, is_data_url
+from omlx.api.image_check import FORMATS, ImageChecks, check_image, data_of, is_data_url
 from omlx.api.image_error import ImageError
 from tests.fakes.pictures import claimed_png, data_url, picture
 
@@ -24,7 +24,7 @@ def refusal(data, max_pixels=MANY):
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_whole_picture_is_taken(kind):
-    check_image(picture(kind), 48)
+    assert check_image(picture(kind), 48) == 48
 
 
 def test_a_camera_s_picture_with_a_preview_beside_it_is_one():
@@ -99,6 +99,25 @@ def test_damage_of_any_kind_is_a_refusal_at_most(kind):
             data[draw.randrange(len(data))] = draw.randrange(256)
         with suppress(ImageError):
             check_image(bytes(data), 1_000_000)
+
+
+def test_a_whole_picture_is_decoded_once_as_long_as_it_is_remembered():
+    decoded = []
+
+    def check(data, max_pixels):
+        decoded.append(data)
+        return check_image(data, max_pixels)
+
+    checks = ImageChecks(check, kept=2)
+    png, jpeg, gif = picture("PNG"), picture("JPEG"), picture("GIF")
+    for data in png, jpeg, png, gif, png, jpeg:
+        checks.check(data, MANY)
+    assert decoded == [png, jpeg, gif, jpeg]
+    for _ in range(2):
+        with pytest.raises(ImageError, match="at most 47"):
+            checks.check(jpeg, 47)
+        with pytest.raises(ImageError):
+            checks.check(png[:60], MANY)
 
 
 DATA = picture()
