@@ -31,6 +31,22 @@ class EngineStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageRules:
+    """Which pictures requests may have: the global settings of the same names.
+
+    Attributes:
+        allow_image_urls: Whether those that are named by URL are fetched.
+        max_image_bytes: Of a file.
+        max_image_pixels: Width times height.
+    """
+
+    allow_image_urls: bool = False
+    max_images_per_request: int = 20
+    max_image_bytes: int = 20_971_520
+    max_image_pixels: int = 50_000_000
+
+
+@dataclass(frozen=True, slots=True)
 class Served:
     """How requests to a model are answered: everything that the ingress has to know of it.
 
@@ -45,6 +61,7 @@ class Served:
         chat_template_kwargs: Variables for the template; the request's own win.
         is_default: Whether it answers requests that name no model.
         is_hidden: Whether it is left out of lists.
+        image_rules: Which pictures it may be sent.
     """
 
     model: ModelInfo
@@ -56,6 +73,7 @@ class Served:
     chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
     is_default: bool = False
     is_hidden: bool = False
+    image_rules: ImageRules = field(default_factory=ImageRules)
 
     @property
     def model_id(self) -> str:

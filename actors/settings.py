@@ -182,6 +182,20 @@ GLOBAL_SETTINGS: Mapping[str, Setting] = _table(
         least=1,
         most=600_000,
     ),
+    Setting("allow_image_urls", Form.BOOLEAN, "Whether pictures that requests name by URL are fetched.", Effect.REQUEST, False),
+    Setting("max_images_per_request", Form.INTEGER, "Pictures that a request may have.", Effect.REQUEST, 20, least=0, most=_MOST),
+    Setting(
+        "max_image_bytes", Form.INTEGER, "Bytes that a picture's file may have.", Effect.REQUEST, 20_971_520, least=1, most=_MOST
+    ),
+    Setting(
+        "max_image_pixels",
+        Form.INTEGER,
+        "Pixels that a picture may have, its width times its height.",
+        Effect.REQUEST,
+        50_000_000,
+        least=1,
+        most=_MOST,
+    ),
     *SAMPLING,
     replace(_CONCURRENT, default=8),
     _KV_CACHE,

@@ -14,6 +14,7 @@ from omlx.api.chat import chat_routes
 from omlx.api.completions import completion_routes
 from omlx.api.errors import HANDLERS
 from omlx.api.health import health_routes
+from omlx.api.images import ImageReader
 from omlx.api.keep_alive import DEFAULT_SECONDS
 from omlx.api.middleware import DEFAULT_MAX_BODY_BYTES, BodyLimit, RequestId, RequestRecords, UnforeseenErrors
 from omlx.api.models import model_routes
@@ -42,6 +43,7 @@ def create_app(
     max_body_bytes: int = DEFAULT_MAX_BODY_BYTES,
     keep_alive_seconds: float = DEFAULT_SECONDS,
     observers: Sequence[RequestObserver] = (),
+    images: ImageReader | None = None,
     lifespan: Lifespan | None = None,
 ) -> FastAPI:
     """The ASGI application.
@@ -51,6 +53,7 @@ def create_app(
         max_body_bytes: The largest body of a request that is taken.
         keep_alive_seconds: How often a stream says that it lives, until its first event is there.
         observers: Who is told of every request, besides the metrics.
+        images: Who reads the pictures of conversations.
         lifespan: What to run around serving.
     """
     metrics = Metrics(services.engine_stats)
@@ -70,7 +73,7 @@ def create_app(
         ],
     )
     answering = Answering(services, metrics.requests, keep_alive_seconds)
-    app.include_router(chat_routes(answering))
+    app.include_router(chat_routes(answering, images or ImageReader()))
     app.include_router(completion_routes(answering))
     app.include_router(model_routes(services))
     app.include_router(admin_routes(services))

@@ -2,13 +2,13 @@
 
 import logging
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import lru_cache
 from typing import Any
 
 from actors.catalog.settings_store import SettingsStore
 from actors.contracts import EngineOptions
-from actors.control import Served
+from actors.control import ImageRules, Served
 from actors.errors import InvalidSettingError
 from actors.models import Inventory, ModelInfo, ModelType
 from actors.settings import SAMPLING, memory_bytes
@@ -63,6 +63,9 @@ def served(model: ModelInfo, model_values: Mapping[str, Any], global_values: Map
         chat_template_kwargs=model_values.get("chat_template_kwargs", {}),
         is_default=model_values.get("is_default", False),
         is_hidden=model_values.get("is_hidden", False),
+        image_rules=ImageRules(
+            **{each.name: global_values[each.name] for each in fields(ImageRules) if each.name in global_values}
+        ),
     )
 
 

@@ -1,13 +1,14 @@
 """`POST /v1/chat/completions`: answers a conversation."""
 
 from collections.abc import Sequence
-from functools import partial
 
 from fastapi import APIRouter, Request, Response
 
-from actors.contracts import LikelyToken
+from actors.contracts import Job, LikelyToken
+from actors.control import Served
 from omlx.api.body import documented, read_body
 from omlx.api.exchange import Asked, Ended, Logprobs
+from omlx.api.images import ImageReader
 from omlx.api.openai import (
     ChatChoice,
     ChatChunkChoice,
@@ -75,8 +76,8 @@ def _likely(token: LikelyToken) -> TopLogprob:
     return {"token": token.text, "bytes": token.bytes, "logprob": token.logprob}
 
 
-def chat_routes(answering: Answering) -> APIRouter:
-    """The route, given who answers."""
+def chat_routes(answering: Answering, images: ImageReader) -> APIRouter:
+    """The route, given who answers and who reads the pictures."""
     router = APIRouter(tags=["OpenAI"])
     wording = ChatWording()
 
@@ -85,6 +86,10 @@ def chat_routes(answering: Answering) -> APIRouter:
         """Answer a conversation, in one or as a stream of server-sent events."""
         record = generation_of(http.scope)
         request = await read_body(http, ChatRequest)
-        return await answering.respond(Asked(request, partial(chat_job, request), wording, record), http)
+
+        async def job(served: Served) -> Job:
+            return chat_job(request, served, await images.read(request.messages, served))
+
+        return await answering.respond(Asked(request, job, wording, record), http)
 
     return router

@@ -1,11 +1,12 @@
 """`POST /v1/completions`: goes on from a text."""
 
 from collections.abc import Sequence
-from functools import partial
 from itertools import accumulate
 
 from fastapi import APIRouter, Request, Response
 
+from actors.contracts import Job
+from actors.control import Served
 from omlx.api.body import documented, read_body
 from omlx.api.exchange import Asked, Ended, Logprobs, text_length
 from omlx.api.openai import (
@@ -75,6 +76,10 @@ def completion_routes(answering: Answering) -> APIRouter:
         """Go on from a text, in one or as a stream of server-sent events."""
         record = generation_of(http.scope)
         request = await read_body(http, CompletionRequest)
-        return await answering.respond(Asked(request, partial(completion_job, request), wording, record), http)
+
+        async def job(served: Served) -> Job:
+            return completion_job(request, served)
+
+        return await answering.respond(Asked(request, job, wording, record), http)
 
     return router

@@ -1,7 +1,7 @@
 """One request, who answers it, and how an endpoint words the answer."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Protocol
@@ -85,7 +85,7 @@ class Asked:
     """
 
     request: GenerationRequest
-    job: Callable[[Served], Job]
+    job: Callable[[Served], Awaitable[Job]]
     wording: Wording
     record: RequestRecord
 

@@ -5,10 +5,11 @@ server doesn't follow is refused by name.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Literal, NotRequired, Self
+from typing import Annotated, Any, Literal, NotRequired, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
+    AliasChoices,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -31,6 +32,8 @@ AT_ODDS = "fields_at_odds"
 _MAX_TOKENS = (1 << 31) - 1
 _MAX_STOPS = 16
 _MAX_CHOICES = 128
+
+_Value = TypeVar("_Value")
 
 
 def _refuse_unless(harmless: Callable[[Any], bool], reason: str) -> AfterValidator:
@@ -74,17 +77,72 @@ class _Received(BaseModel):
         return {name: value for name, value in data.items() if value is not None} if isinstance(data, dict) else data
 
 
-class TextPart(_Received):
-    """A piece of a message's content."""
+class ImageUrl(_Received):
+    """A picture: its data, or where it is."""
+
+    url: str
+    detail: Annotated[
+        Literal["auto", "low", "high"], Field(description="Taken, and not followed: models scale pictures by rules of their own.")
+    ] = "auto"
+
+
+_TEXT_KINDS = frozenset({"text", "input_text"})
+_IMAGE_KINDS = frozenset({"image_url", "input_image", "image"})
+_IMAGE_FIELDS = ("image_url", "image", "url")  # where clients of one server or another put it
+
+
+class ContentPart(_Received):
+    """A piece of a message's content: a text or a picture."""
 
     type: Annotated[
-        str, _refuse_unless(lambda kind: kind == "text", "This model takes text only: content parts must have the type 'text'.")
+        str,
+        _refuse_unless(
+            lambda kind: kind in _TEXT_KINDS | _IMAGE_KINDS,
+            "Messages are made of texts and pictures: content parts must have the type 'text' or 'image_url'.",
+        ),
     ]
-    text: str
+    text: Annotated[str | None, Field(validate_default=True)] = None
+    image_url: Annotated[
+        ImageUrl | None,
+        BeforeValidator(
+            lambda value: {"url": value} if isinstance(value, str) else value, json_schema_input_type=ImageUrl | str | None
+        ),
+        Field(validate_default=True, validation_alias=AliasChoices(*_IMAGE_FIELDS)),
+    ] = None
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it is a picture."""
+        return self.type in _IMAGE_KINDS
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_its_own_matters(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        kind = data.get("type")
+        alien = ("text",) if isinstance(kind, str) and kind in _IMAGE_KINDS else _IMAGE_FIELDS
+        return {name: value for name, value in data.items() if name not in alien}
+
+    @field_validator("text")
+    @classmethod
+    def _texts_have_one(cls, text: str | None, info: ValidationInfo) -> str | None:
+        return _present(text, info, _TEXT_KINDS)
+
+    @field_validator("image_url")
+    @classmethod
+    def _pictures_have_one(cls, image_url: ImageUrl | None, info: ValidationInfo) -> ImageUrl | None:
+        return _present(image_url, info, _IMAGE_KINDS)
+
+
+def _present(value: _Value, info: ValidationInfo, kinds: frozenset[str]) -> _Value:
+    if value is None and info.data.get("type") in kinds:
+        raise PydanticCustomError("missing", "Field required")
+    return value
 
 
 Content = Annotated[
-    Annotated[str, Tag("text")] | Annotated[list[TextPart], Field(min_length=1), Tag("parts")],
+    Annotated[str, Tag("text")] | Annotated[list[ContentPart], Field(min_length=1), Tag("parts")],
     Discriminator(
         _content_kind,
         custom_error_type="content_type",

@@ -56,7 +56,7 @@ class Answering:
     async def _exchange(self, asked: Asked) -> Exchange:
         served = await generating_model(self._services, asked.request.model, asked.wording.endpoint)
         asked.record.model_id = served.model_id
-        exchange = Exchange(asked, served, asked.job(served))
+        exchange = Exchange(asked, served, await asked.job(served))
         asked.record.answer_id = exchange.job.request_id
         return exchange
 

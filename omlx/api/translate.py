@@ -1,26 +1,26 @@
 """Turns requests into jobs: OpenAI's words into the engine's, with the model's defaults for what they leave out, or OpenAI's."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
-from actors.contracts import ChatPrompt, Job, TextPrompt, TokenPrompt
+from actors.contracts import ChatPrompt, Image, Job, TextPrompt, TokenPrompt
 from actors.control import Served
 from actors.errors import InvalidJobError
 from actors.settings import SAMPLING
-from omlx.api.openai import ChatRequest, CompletionRequest, GenerationRequest, Message
+from omlx.api.openai import ChatRequest, CompletionRequest, ContentPart, GenerationRequest, Message
 from scheduler.sampling import SamplingParams
 
 _SEED_MASK = (1 << 64) - 1
 _DRAWN_BY = ("temperature", "top_p", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty")  # as they stand
 
 
-def chat_job(request: ChatRequest, served: Served) -> Job:
-    """A conversation to answer. Raises as `completion_job` does."""
+def chat_job(request: ChatRequest, served: Served, images: Sequence[Image] = ()) -> Job:
+    """A conversation to answer, given the pictures of its messages, in order. Raises as `completion_job` does."""
     messages = tuple(_message(message) for message in request.messages)
     variables = {**served.chat_template_kwargs, **request.chat_template_kwargs}
-    return _job("chatcmpl", request, served, ChatPrompt(messages, served.chat_template, variables))
+    return _job("chatcmpl", request, served, ChatPrompt(messages, served.chat_template, variables, tuple(images)))
 
 
 def completion_job(request: CompletionRequest, served: Served) -> Job:
@@ -76,9 +76,17 @@ def _sampling(request: GenerationRequest, wanted: Mapping[str, Any]) -> Sampling
 
 
 def _message(message: Message) -> dict[str, Any]:
-    """A message as chat templates know it: templates have no developer, and content is one text."""
-    content = message.content or ""
-    if not isinstance(content, str):
-        content = "\n".join(part.text for part in content)
+    """A message as chat templates know it: templates have no developer, and content without pictures is one text."""
+    content: str | list[dict[str, str]]
+    if message.content is None or isinstance(message.content, str):
+        content = message.content or ""
+    elif any(part.is_image for part in message.content):
+        content = [_part(part) for part in message.content]
+    else:
+        content = "\n".join(part.text or "" for part in message.content)
     role = "system" if message.role == "developer" else message.role
     return {**(message.model_extra or {}), "role": role, "content": content}
+
+
+def _part(part: ContentPart) -> dict[str, str]:
+    return {"type": "image"} if part.is_image else {"type": "text", "text": part.text or ""}

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,10 @@ import pytest
 from actors.catalog.serving import check_alias, engine_options, serve_all, served
 from actors.catalog.settings_store import SettingsStore
 from actors.contracts import EngineOptions
+from actors.control import ImageRules
 from actors.errors import InvalidSettingError
 from actors.models import Inventory, ModelInfo, ModelType
-from actors.settings import SAMPLING
+from actors.settings import GLOBAL_SETTINGS, SAMPLING
 
 
 def model(model_id="m", **facts):
@@ -71,6 +73,13 @@ def test_a_model_s_settings_say_how_it_is_served():
     assert (one.chat_template_kwargs, one.is_default, one.is_hidden) == ({"x": 1}, True, True)
     assert served(model(), {}, {"max_context_window": 200}).context_window == 200
     assert pickle.loads(pickle.dumps(one)) == one
+
+
+def test_the_rules_for_pictures_are_everybodys():
+    assert served(model(), {}, {}).image_rules == ImageRules()
+    asked = {"allow_image_urls": True, "max_images_per_request": 0, "max_image_bytes": 5, "max_image_pixels": 6}
+    assert served(model(), {}, asked).image_rules == ImageRules(True, 0, 5, 6)
+    assert asdict(ImageRules()) == {name: GLOBAL_SETTINGS[name].default for name in asked}
 
 
 def test_every_sampling_setting_becomes_a_default():

@@ -5,13 +5,21 @@ import asyncio
 import httpx
 import openai
 import pytest
+from openai.types.chat import (
+    ChatCompletionContentPartImageParam,
+    ChatCompletionContentPartTextParam,
+    ChatCompletionUserMessageParam,
+)
 
-from actors.contracts import Delta, LikelyToken, TokenLogprob
+from actors.contracts import Delta, Image, LikelyToken, TokenLogprob
 from actors.errors import EngineError
+from actors.models import ModelType
 from omlx import __version__
 from omlx.app import create_app
 from omlx.request_log import RequestIds, RequestLog
+from tests.fakes.catalog import served
 from tests.fakes.http import get, send
+from tests.fakes.pictures import data_url, picture
 from tests.fakes.services import FakeServices
 
 HELLO = [{"role": "user", "content": "Hi"}]
@@ -116,6 +124,24 @@ def test_openais_client_reads_whole_answers():
     assert model.owned_by == "omlx"
     for answer in (chat, text):
         type(answer).model_validate(answer.model_dump(), strict=True)
+
+
+def test_openais_client_sends_pictures():
+    async def use(client):
+        url = data_url(picture())
+        part = ChatCompletionContentPartImageParam(type="image_url", image_url={"url": url, "detail": "low"})
+        text = ChatCompletionContentPartTextParam(type="text", text="What is it?")
+        messages = [ChatCompletionUserMessageParam(role="user", content=[text, part])]
+        answer = await client.chat.completions.create(model="eye", messages=messages)
+        with pytest.raises(openai.BadRequestError) as caught:
+            await client.chat.completions.create(model="tiny", messages=messages)
+        return answer, caught.value
+
+    services = FakeServices(("A", " cat"), models=(served("eye", ModelType.VLM), "tiny"))
+    answer, error = with_client(services, use)
+    assert answer.choices[0].message.content == "A cat"
+    assert services.jobs[0].prompt.images == (Image(picture(), "messages.0.content.1"),)
+    assert (error.code, error.param) == ("wrong_model_type", "messages.0.content.1")
 
 
 def test_openais_client_reads_streams():

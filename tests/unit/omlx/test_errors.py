@@ -43,7 +43,6 @@ UNSUPPORTED = [
     (CHAT, {"function_call": {"name": "f"}}, "function_call"),
     (CHAT, {"response_format": {"type": "json_object"}}, "response_format"),
     (CHAT, {"response_format": {"type": "json_schema", "json_schema": {}}}, "response_format"),
-    (CHAT, content({"type": "image_url", "image_url": {"url": "x"}}), "messages.0.content.0.type"),
     (CHAT, content({"type": "text", "text": "a"}, {"type": "input_audio"}), "messages.0.content.1.type"),
     (CHAT, content({"type": "file", "file": {}}), "messages.0.content.0.type"),
     (TEXT, {"prompt": ["a", "b"]}, "prompt"),
@@ -60,10 +59,6 @@ def test_what_would_change_the_answer_is_refused_by_name(path, fields, param):
     error = refusal(path, fields)
     assert error["code"] == "unsupported_parameter"
     assert error["param"] == param
-
-
-def test_pictures_are_refused_with_a_reason():
-    assert "takes text only" in refusal(CHAT, content({"type": "image_url"}))["message"]
 
 
 INVALID = [
@@ -83,6 +78,17 @@ INVALID = [
     (CHAT, content("Hi"), "messages.0.content.0", "invalid_type"),
     (CHAT, content({"type": "text"}), "messages.0.content.0.text", "missing_required_parameter"),
     (CHAT, content({"type": "text", "text": 5}), "messages.0.content.0.text", "invalid_type"),
+    (CHAT, content({"type": "image_url"}), "messages.0.content.0.image_url", "missing_required_parameter"),
+    (CHAT, content({"type": "image", "image": None}), "messages.0.content.0.image_url", "missing_required_parameter"),
+    (CHAT, content({"type": "input_image", "image_url": 5}), "messages.0.content.0.image_url", "invalid_type"),
+    (CHAT, content({"type": "image", "image": []}), "messages.0.content.0.image", "invalid_type"),
+    (CHAT, content({"type": "image_url", "image_url": {}}), "messages.0.content.0.image_url.url", "missing_required_parameter"),
+    (
+        CHAT,
+        content({"type": "image_url", "image_url": {"url": "x", "detail": "most"}}),
+        "messages.0.content.0.image_url.detail",
+        "invalid_value",
+    ),
     (CHAT, content({"text": "Hi"}), "messages.0.content.0.type", "missing_required_parameter"),
     (CHAT, {"stream": {}}, "stream", "invalid_type"),
     (CHAT, {"stream_options": {"include_usage": []}}, "stream_options.include_usage", "invalid_type"),
