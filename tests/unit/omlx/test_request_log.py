@@ -23,6 +23,7 @@ def generation(**known):
     begun = {
         "status": 200,
         "model_id": "tiny",
+        "for_model": True,
         "is_generation": True,
         "stream": True,
         "answer_id": "chatcmpl-1",
@@ -103,7 +104,7 @@ def test_one_token_or_tokens_that_came_together_have_no_pace(lines):
 
 
 def test_a_refusal_before_a_model_has_neither_tokens_nor_model(lines):
-    refused = record(seconds=0.00184, status=404, is_generation=True, error="model_not_found")
+    refused = record(seconds=0.00184, status=404, for_model=True, is_generation=True, error="model_not_found")
     level, text, fields = told(lines, refused)
     assert (level, text) == ("info", f"req_1 POST {CHAT} 404 0.002 s, model_not_found")
     assert set(fields) == {"request_id", "method", "endpoint", "status", "seconds", "error"}
@@ -135,7 +136,7 @@ def test_a_stream_that_breaks_off_is_a_warning_and_an_error_where_nothing_foresa
 
 @pytest.mark.parametrize(("status", "level"), [(500, "error"), (503, "warning"), (507, "warning"), (429, "info")])
 def test_what_the_server_could_not_answer_is_more_severe(lines, status, level):
-    assert told(lines, record(status=status, is_generation=True, error="it"))[0] == level
+    assert told(lines, record(status=status, for_model=True, is_generation=True, error="it"))[0] == level
 
 
 def test_health_is_told_to_those_who_want_details(lines):
@@ -153,7 +154,7 @@ def test_a_line_that_nobody_wants_is_not_made(lines):
 
 
 def test_an_answer_that_never_began_has_no_status(lines):
-    _, text, fields = told(lines, record(model_id="tiny", is_generation=True))
+    _, text, fields = told(lines, record(model_id="tiny", for_model=True, is_generation=True))
     assert text == f"req_1 POST {CHAT} tiny 3.10 s"
     assert (fields["stream"], "status" in fields) == (False, False)
 
