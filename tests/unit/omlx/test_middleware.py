@@ -7,8 +7,10 @@ import re
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from actors.models import ModelType
 from omlx.api.middleware import RequestId, RequestRecords, UnforeseenErrors
 from omlx.app import create_app
+from tests.fakes.catalog import served
 from tests.fakes.http import Call, get, send
 from tests.fakes.services import FakeServices
 
@@ -163,6 +165,18 @@ def test_observers_are_told_what_became_of_a_request(stream):
     assert record.answer_id.startswith("chatcmpl-")
     assert record.received < record.first_token < record.last_token < record.ended
     assert record.seconds_per_output_token == (record.last_token - record.first_token) / 2
+
+
+def test_observers_are_told_of_vectors_and_scores():
+    models = (served("bge", ModelType.EMBEDDING), served("judge", ModelType.RERANKER))
+    embedded = observed(FakeServices(models=models), "/v1/embeddings", {"model": "bge", "input": "Hello"})
+    ranked = observed(FakeServices(models=models), "/v1/rerank", {"model": "judge", "query": "ab", "documents": ["a"]})
+    for record, model, tokens in ((embedded, "bge", 5), (ranked, "judge", 3)):
+        assert (record.for_model, record.is_generation, record.stream) == (True, False, False)
+        assert (record.model_id, record.prompt_tokens, record.finish_reason, record.error) == (model, tokens, "stop", "")
+        assert (record.completion_tokens, record.first_token, record.usage) == (0, None, None)
+    assert embedded.answer_id == ""
+    assert ranked.answer_id.startswith("rerank-")
 
 
 def test_observers_are_told_of_what_is_refused_and_of_what_is_for_no_model():

@@ -96,6 +96,22 @@ def test_a_streamed_answer_is_told_with_all_that_is_known(lines):
     }
 
 
+def test_vectors_have_no_tokens_of_their_own(lines):
+    embedded = record(
+        endpoint="/v1/embeddings",
+        seconds=0.0042,
+        status=200,
+        model_id="bge",
+        for_model=True,
+        prompt_tokens=812,
+        finish_reason="stop",
+    )
+    level, text, fields = told(lines, embedded)
+    assert (level, text) == ("info", "req_1 POST /v1/embeddings 200 bge 812 in, 0.004 s, stop")
+    assert {"stream", "completion_tokens", "answer_id"}.isdisjoint(fields)
+    assert (fields["prompt_tokens"], fields["finish_reason"]) == (812, "stop")
+
+
 def test_one_token_or_tokens_that_came_together_have_no_pace(lines):
     _, text, fields = told(lines, generation(completion_tokens=1, last_token=100.21348, usage=Usage(37, 1)))
     assert text == f"req_1 POST {CHAT} 200 tiny 37 in, 1 out, first token 0.21 s, 3.10 s, stop"
