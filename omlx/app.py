@@ -12,6 +12,8 @@ from omlx.api.admin import SettingsChange, admin_routes
 from omlx.api.body import schemas
 from omlx.api.chat import chat_routes
 from omlx.api.completions import completion_routes
+from omlx.api.embedding_shapes import EmbeddingRequest
+from omlx.api.embeddings import embedding_routes
 from omlx.api.errors import HANDLERS
 from omlx.api.health import health_routes
 from omlx.api.images import ImageReader
@@ -20,6 +22,9 @@ from omlx.api.middleware import DEFAULT_MAX_BODY_BYTES, BodyLimit, RequestId, Re
 from omlx.api.models import model_routes
 from omlx.api.openai import ChatRequest, CompletionRequest
 from omlx.api.ports import Services
+from omlx.api.reading import Reading
+from omlx.api.rerank import rerank_routes
+from omlx.api.rerank_shapes import RerankRequest
 from omlx.api.streaming import Answering
 from omlx.metrics.metrics import Metrics
 from omlx.metrics.routes import metrics_routes
@@ -33,7 +38,9 @@ class _App(FastAPI):
 
     def openapi(self) -> dict[str, Any]:
         schema = super().openapi()
-        schema["components"]["schemas"].update(schemas([ChatRequest, CompletionRequest, SettingsChange]))
+        schema["components"]["schemas"].update(
+            schemas([ChatRequest, CompletionRequest, EmbeddingRequest, RerankRequest, SettingsChange])
+        )
         return schema
 
 
@@ -49,7 +56,7 @@ def create_app(
     """The ASGI application.
 
     Args:
-        services: Models and answers.
+        services: Models and what they say.
         max_body_bytes: The largest body of a request that is taken.
         keep_alive_seconds: How often a stream says that it lives, until its first event is there.
         observers: Who is told of every request, besides the metrics.
@@ -75,6 +82,9 @@ def create_app(
     answering = Answering(services, metrics.requests, keep_alive_seconds)
     app.include_router(chat_routes(answering, images or ImageReader()))
     app.include_router(completion_routes(answering))
+    reading = Reading(services, metrics.requests)
+    app.include_router(embedding_routes(reading))
+    app.include_router(rerank_routes(reading))
     app.include_router(model_routes(services))
     app.include_router(admin_routes(services))
     app.include_router(health_routes(services))

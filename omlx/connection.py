@@ -2,16 +2,18 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from contextvars import Context
+from typing import TypeVar
 
-from actors.contracts import Delta, EngineClient, Job, StepItem
+from actors.contracts import Delta, EmbedJob, EngineClient, Job, RerankJob, Scores, StepItem, Vectors
 from actors.errors import EngineError, OmlxError, RequestTimeoutError
 from scheduler.stats import SchedulerStats
 
 _log = logging.getLogger(__name__)
 _Item = Delta | EngineError
+_Result = TypeVar("_Result")
 
 
 class Answer:
@@ -77,6 +79,7 @@ class EngineConnection:
         self._consumer = consumer
         self._stepped, self._ended = stepped, ended
         self._queues: dict[str, asyncio.Queue[_Item]] = {}  # of requests whose last delta has not come
+        self._calls = 0  # that wait for vectors or scores
         self._end: EngineError | None = None
         self._open = asyncio.Event()
         # Not in the context of the request that happens to be the first here: it serves them all, and longer.
@@ -86,7 +89,7 @@ class EngineConnection:
     @property
     def in_flight(self) -> int:
         """Requests that were sent, or wait to be, and have not ended."""
-        return len(self._queues)
+        return len(self._queues) + self._calls
 
     async def submit(self, job: Job) -> Answer:
         """Send a job. Raises `InvalidJobError`, or `EngineError` when the engine is gone."""
@@ -104,6 +107,14 @@ class EngineConnection:
             raise
         return Answer(self, job.request_id, prompt_tokens, queue)
 
+    async def embed(self, job: EmbedJob) -> Vectors:
+        """See `EngineClient.embed`."""
+        return await self._counted(self._client.embed(job))
+
+    async def rerank(self, job: RerankJob) -> Scores:
+        """See `EngineClient.rerank`."""
+        return await self._counted(self._client.rerank(job))
+
     def leave(self, request_id: str) -> None:
         """Forget a request, and abort it in the engine unless it has ended."""
         if self._queues.pop(request_id, None) is None or self._end is not None or not self._open.is_set():
@@ -117,6 +128,14 @@ class EngineConnection:
         self._pump.cancel()
         with suppress(asyncio.CancelledError):
             await self._pump
+
+    async def _counted(self, call: Awaitable[_Result]) -> _Result:
+        # The stream need not be open: the call brings its own answer.
+        self._calls += 1
+        try:
+            return await call
+        finally:
+            self._calls -= 1
 
     async def _receive(self) -> None:
         reason = EngineError(self.model_id, "it was shut down")

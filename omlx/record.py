@@ -24,15 +24,16 @@ class RequestRecord:
         ended: When the answer, or what was sent of it, was out.
         error: The code of the error that it ended with; empty without one.
         model_id: Who answered, or would have; empty where no model was asked, or one that isn't there.
-        is_generation: Whether it asked for text.
+        for_model: Whether it asked something of a model.
+        is_generation: Whether that was text, not vectors or scores.
         stream: Whether as a stream.
-        answer_id: The answer's own id, `chatcmpl-…` or `cmpl-…`.
-        prompt_tokens: Tokens of the prompt, once the engine has taken it.
+        answer_id: The answer's own id, `chatcmpl-…`, `cmpl-…` or `rerank-…`; vectors have none.
+        prompt_tokens: Tokens of the prompt, once the engine has taken it; of all that was embedded or reranked, once it is.
         completion_tokens: Tokens generated so far, for all choices.
         first_token: When the first one came.
         last_token: When the last one came.
-        finish_reason: Why a generation ended: `stop` or `length` (of the choice that ended last), `abort` when the client left,
-            `error` when it broke off; empty where none began.
+        finish_reason: Why it ended: `stop` or `length` (of the choice that ended last), `abort` when the client left, `error` when
+            it broke off; empty where it was refused. Vectors and scores end with `stop`, as they do at vLLM.
         usage: What the engine says of a generation that came to its end.
     """
 
@@ -46,6 +47,7 @@ class RequestRecord:
     ended: float = 0.0
     error: str = ""
     model_id: str = ""
+    for_model: bool = False
     is_generation: bool = False
     stream: bool = False
     answer_id: str = ""
@@ -103,8 +105,15 @@ def record_of(scope: Scope) -> RequestRecord:
     return record
 
 
+def model_request_of(scope: Scope) -> RequestRecord:
+    """The record of a request that asks something of a model."""
+    record = record_of(scope)
+    record.for_model = True
+    return record
+
+
 def generation_of(scope: Scope) -> RequestRecord:
     """The record of a request that asks for text."""
-    record = record_of(scope)
+    record = model_request_of(scope)
     record.is_generation = True
     return record

@@ -26,14 +26,14 @@ class Replicas:
         self._known: OrderedDict[int, frozenset[str]] = OrderedDict()  # by piece, the engines that were given it
         self._turn = 0
 
-    def choose(self, loads: Mapping[str, int], prompt: Prompt) -> str:
+    def choose(self, loads: Mapping[str, int], prompt: Prompt | None) -> str:
         """The engine for a prompt, which is expected to know it from now on.
 
         Args:
             loads: How many requests each engine has, by id.
-            prompt: What it is to answer.
+            prompt: What it is to answer; None where nothing is kept of what was asked, so that the least busy one is it.
         """
-        pieces = prefix_pieces(prompt)
+        pieces = [] if prompt is None else prefix_pieces(prompt)
         bound = 1.5 * min(loads.values()) + 2
         matches = self._matches({engine_id for engine_id, load in loads.items() if load <= bound}, pieces)
         longest = max(matches.values())

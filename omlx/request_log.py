@@ -43,7 +43,7 @@ class RequestIds(logging.Filter):
 
 
 class RequestLog:
-    """See `omlx.record.RequestObserver`. Generations are told at `info`, others at `debug`, failures of the server above."""
+    """See `omlx.record.RequestObserver`. Requests to models are told at `info`, others at `debug`, failures of the server above."""
 
     def began(self, record: RequestRecord) -> None:
         """Have what this task logs from here on carry the request's id."""
@@ -71,10 +71,10 @@ def request_fields(record: RequestRecord) -> dict[str, Any]:
         "status": record.status or None,
         "model": record.model_id or None,
         "answer_id": record.answer_id or None,
-        "stream": record.stream if record.stream or record.model_id else None,
+        "stream": record.stream if record.is_generation and (record.stream or record.model_id) else None,
         "prompt_tokens": record.prompt_tokens if taken else None,
         "cached_tokens": usage.cached_tokens if usage else None,
-        "completion_tokens": record.completion_tokens if taken else None,
+        "completion_tokens": record.completion_tokens if taken and record.is_generation else None,
         "seconds": _rounded(record.seconds),
         "seconds_to_first_token": _rounded(record.seconds_to_first_token),
         "queue_seconds": _rounded(usage.queue_seconds) if usage else None,
@@ -96,7 +96,7 @@ def _level(record: RequestRecord) -> int:
         return logging.ERROR
     if record.status > HTTPStatus.INTERNAL_SERVER_ERROR or record.finish_reason == "error":
         return logging.WARNING
-    return logging.INFO if record.is_generation else logging.DEBUG
+    return logging.INFO if record.for_model else logging.DEBUG
 
 
 def _sentence(fields: Mapping[str, Any]) -> str:
@@ -105,7 +105,9 @@ def _sentence(fields: Mapping[str, Any]) -> str:
     parts = []
     if "prompt_tokens" in fields:
         cached = f" ({fields['cached_tokens']} cached)" if fields.get("cached_tokens") else ""
-        parts += [f"{fields['prompt_tokens']} in{cached}", f"{fields['completion_tokens']} out"]
+        parts.append(f"{fields['prompt_tokens']} in{cached}")
+    if "completion_tokens" in fields:
+        parts.append(f"{fields['completion_tokens']} out")
     if "seconds_to_first_token" in fields:
         parts.append(f"first token {_time(fields['seconds_to_first_token'])}")
     if "tokens_per_second" in fields:

@@ -3,12 +3,13 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields
+from typing import TypeVar
 from uuid import uuid4
 
-from actors.contracts import EngineHost, Job, Route
+from actors.contracts import EmbedJob, EngineHost, Job, RerankJob, Route, Scores, Vectors
 from actors.control import CatalogClient, EngineStatus, RoutingTable, Served
 from actors.errors import CatalogError, EngineError
 from actors.folder_revision import is_current as folder_is_current
@@ -21,6 +22,7 @@ from scheduler.stats import SchedulerStats
 _log = logging.getLogger(__name__)
 _RETRY_SECONDS = 1.0  # between attempts to reach a catalog that is being restarted
 _ATTEMPTS = 3  # engines tried for one request before its first token
+_Result = TypeVar("_Result")
 
 
 class Services:
@@ -77,16 +79,18 @@ class Services:
         Raises `ModelNotFoundError`, `ModelLoadError`, `InsufficientMemoryError`, `InvalidJobError`, `QueueFullError`, `EngineError`
         or `CatalogError`.
         """
-        model_id = served.model_id
-        route = self._known_route(served, job.prompt) or await self.catalog.route(model_id)
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                return await self._send(route, job)
-            except EngineError:
-                if attempt == _ATTEMPTS:
-                    raise
-                route = await self.catalog.route(model_id, gone=route.engine_id)
-        raise AssertionError("unreachable")
+        return await self._ask(served, job.prompt, lambda connection: connection.submit(job))
+
+    async def embed(self, served: Served, job: EmbedJob) -> Vectors:
+        """Embed texts with a model, which is loaded first if need be. Cancelling this calls it off in the engine.
+
+        The next engine is tried also where one dies at work: doing it again changes nothing. Raises as `submit` does.
+        """
+        return await self._ask(served, None, lambda connection: connection.embed(job))
+
+    async def rerank(self, served: Served, job: RerankJob) -> Scores:
+        """Judge documents with a model. As `embed` in all else."""
+        return await self._ask(served, None, lambda connection: connection.rerank(job))
 
     def health(self) -> Mapping[str, object]:
         """What runs, for people and probes: the engines of each model."""
@@ -107,7 +111,7 @@ class Services:
             found.setdefault(connection.model_id, []).append(connection.stats)
         return {model_id: _sum(stats) for model_id, stats in found.items()}
 
-    def _known_route(self, served: Served, prompt: Prompt) -> Route | None:
+    def _known_route(self, served: Served, prompt: Prompt | None) -> Route | None:
         """An engine that the table has for a model as it is now: of several, the best for the prompt."""
         model_id = served.model_id
         known = self._table.served.get(model_id)
@@ -138,13 +142,25 @@ class Services:
     def _open_connections(self) -> list[EngineConnection]:
         return [connection for engine_id in self._connections if (connection := self._open_connection(engine_id)) is not None]
 
-    async def _send(self, route: Route, job: Job) -> Answer:
+    async def _ask(self, served: Served, prompt: Prompt | None, ask: Callable[[EngineConnection], Awaitable[_Result]]) -> _Result:
+        """What an engine of a model says; one that turns out to be dead, or to take no more, is followed by the next."""
+        model_id = served.model_id
+        route = self._known_route(served, prompt) or await self.catalog.route(model_id)
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                return await ask(await self._connected(route))
+            except EngineError:
+                if attempt == _ATTEMPTS:
+                    raise
+                route = await self.catalog.route(model_id, gone=route.engine_id)
+        raise AssertionError("unreachable")
+
+    async def _connected(self, route: Route) -> EngineConnection:
         self._connecting[route.engine_id] += 1
         try:
-            connection = await self._connection(route)
+            return await self._connection(route)
         finally:
             self._connecting -= Counter((route.engine_id,))
-        return await connection.submit(job)
 
     async def _connection(self, route: Route) -> EngineConnection:
         task = self._connections.get(route.engine_id)

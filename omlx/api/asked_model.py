@@ -1,25 +1,21 @@
 """Which model a request is for, and whether it is one for that."""
 
-from collections.abc import Mapping
-
 from fastapi import HTTPException
 
 from actors.control import Served
 from actors.errors import ModelNotFoundError, WrongModelTypeError
-from actors.models import ModelType
+from omlx.api.capabilities import CAPABILITIES, ENDPOINTS, endpoint_for
 from omlx.api.errors import RequestError
 from omlx.api.ports import Services
 
-_OTHER_ENDPOINTS: Mapping[ModelType, str] = {ModelType.EMBEDDING: "/v1/embeddings", ModelType.RERANKER: "/v1/rerank"}
 
-
-async def generating_model(services: Services, name: str, endpoint: str) -> Served:
-    """The model that is to answer with text.
+async def asked_model(services: Services, name: str, endpoint: str) -> Served:
+    """The model that is to answer.
 
     Args:
         services: Who finds it.
         name: Its id or alias; empty for the default model.
-        endpoint: What was asked, for an error.
+        endpoint: What was asked, one of `omlx.api.capabilities.ENDPOINTS`.
 
     Raises `RequestError` where no model is named and none is the default, `ModelNotFoundError` or `WrongModelTypeError`.
     """
@@ -34,8 +30,8 @@ async def generating_model(services: Services, name: str, endpoint: str) -> Serv
             code="missing_required_parameter",
         ) from error
     kind = served.model.type
-    if kind in _OTHER_ENDPOINTS:
-        raise WrongModelTypeError(served.name, kind, endpoint, _OTHER_ENDPOINTS[kind])
+    if ENDPOINTS[endpoint] not in CAPABILITIES[kind]:
+        raise WrongModelTypeError(served.name, kind, endpoint, endpoint_for(kind))
     return served
 
 

@@ -147,7 +147,7 @@ async def _known(request: Request, error: Exception) -> Response:
 async def _gone(request: Request, _error: Exception) -> Response:
     record = record_of(request.scope)
     record.error = "client_gone"
-    if record.is_generation:
+    if record.for_model:
         record.finish_reason = "abort"
     return Response(status_code=CLIENT_GONE)
 

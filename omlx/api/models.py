@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from actors.control import Served
 from omlx.api.asked_model import named_model
 from omlx.api.body import read_options
+from omlx.api.capabilities import CAPABILITIES
 from omlx.api.model_status import CatalogShown, ModelShown, catalog_shown, model_shown
 from omlx.api.openai import ErrorResponse, Model, ModelList
 from omlx.api.ports import Services
@@ -69,4 +70,5 @@ def model_routes(services: Services) -> APIRouter:
 
 
 def _model(served: Served) -> Model:
-    return Model(id=served.name, created=served.model.created, type=served.model.type)
+    kind = served.model.type
+    return Model(id=served.name, created=served.model.created, type=kind, capabilities=CAPABILITIES[kind])

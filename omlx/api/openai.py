@@ -25,18 +25,21 @@ from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict  # pydantic takes the standard one from Python 3.12 on
 
 from actors.models import ModelType
+from omlx.api.capabilities import Capability
 from scheduler.sampling import MAX_TOP_LOGPROBS
 
 UNSUPPORTED = "unsupported_parameter"
 AT_ODDS = "fields_at_odds"
-_MAX_TOKENS = (1 << 31) - 1
+MAX_TOKENS = (1 << 31) - 1
 _MAX_STOPS = 16
 _MAX_CHOICES = 128
 
 _Value = TypeVar("_Value")
 
 
-def _refuse_unless(harmless: Callable[[Any], bool], reason: str) -> AfterValidator:
+def refuse_unless(harmless: Callable[[Any], bool], reason: str) -> AfterValidator:
+    """Refuses the values of a field that would have to be followed and aren't."""
+
     def check(value: Any) -> Any:
         if not harmless(value):
             raise PydanticCustomError(UNSUPPORTED, "{reason}", {"reason": reason})
@@ -45,12 +48,13 @@ def _refuse_unless(harmless: Callable[[Any], bool], reason: str) -> AfterValidat
     return AfterValidator(check)
 
 
-def _wrong(name: str, reason: str) -> PydanticCustomError:
+def wrong(name: str, reason: str) -> PydanticCustomError:
     """A field that is wrong beside another one; validation of the whole can't say where otherwise."""
     return PydanticCustomError(AT_ODDS, "Invalid '{name}': {reason}.", {"name": name, "reason": reason})
 
 
-def _empty(value: Any) -> bool:
+def is_empty(value: Any) -> bool:
+    """Whether a value stands for nothing."""
     return not value
 
 
@@ -68,8 +72,8 @@ def _prompt_kind(value: Any) -> str | None:
     return "text" if isinstance(value, str) else None
 
 
-class _Received(BaseModel):
-    """An object of a request's body."""
+class Received(BaseModel):
+    """An object of a request's body, in which null means absent."""
 
     @model_validator(mode="before")
     @classmethod
@@ -77,7 +81,7 @@ class _Received(BaseModel):
         return {name: value for name, value in data.items() if value is not None} if isinstance(data, dict) else data
 
 
-class ImageUrl(_Received):
+class ImageUrl(Received):
     """A picture: its data, or where it is."""
 
     url: str
@@ -91,12 +95,12 @@ _IMAGE_KINDS = frozenset({"image_url", "input_image", "image"})
 _IMAGE_FIELDS = ("image_url", "image", "url")  # where clients of one server or another put it
 
 
-class ContentPart(_Received):
+class ContentPart(Received):
     """A piece of a message's content: a text or a picture."""
 
     type: Annotated[
         str,
-        _refuse_unless(
+        refuse_unless(
             lambda kind: kind in _TEXT_KINDS | _IMAGE_KINDS,
             "Messages are made of texts and pictures: content parts must have the type 'text' or 'image_url'.",
         ),
@@ -151,7 +155,7 @@ Content = Annotated[
 ]
 
 
-class Message(_Received):
+class Message(Received):
     """One turn of a conversation. What else it has (a name, tool calls) goes to the model's chat template as it is."""
 
     model_config = ConfigDict(extra="allow")
@@ -167,23 +171,24 @@ class Message(_Received):
         return content
 
 
-class StreamOptions(_Received):
+class StreamOptions(Received):
     """What a stream contains besides the answer."""
 
     include_usage: bool = False
 
 
-TokenIds = list[Annotated[int, Field(strict=True, ge=0, le=_MAX_TOKENS)]]
+ModelName = Annotated[str, Field(description="An id or an alias; left out or empty, the default model answers.")]
+TokenIds = list[Annotated[int, Field(strict=True, ge=0, le=MAX_TOKENS)]]
 
 
-class GenerationRequest(_Received):
+class GenerationRequest(Received):
     """What both ways of asking have in common."""
 
-    model: Annotated[str, Field(description="An id or an alias; left out or empty, the default model answers.")] = ""
+    model: ModelName = ""
     stream: bool = False
     stream_options: StreamOptions = StreamOptions()
-    max_tokens: Annotated[int | None, Field(ge=1, le=_MAX_TOKENS)] = None
-    max_completion_tokens: Annotated[int | None, Field(ge=1, le=_MAX_TOKENS, description="Wins over max_tokens.")] = None
+    max_tokens: Annotated[int | None, Field(ge=1, le=MAX_TOKENS)] = None
+    max_completion_tokens: Annotated[int | None, Field(ge=1, le=MAX_TOKENS, description="Wins over max_tokens.")] = None
     temperature: Annotated[float, Field(ge=0.0, le=2.0, allow_inf_nan=False)] = 1.0
     top_p: Annotated[float, Field(gt=0.0, le=1.0, allow_inf_nan=False)] = 1.0
     stop: Annotated[
@@ -201,11 +206,11 @@ class GenerationRequest(_Received):
     presence_penalty: Annotated[float, Field(ge=-2.0, le=2.0, allow_inf_nan=False)] = 0.0
     repetition_penalty: Annotated[float, Field(gt=0.0, le=100.0, allow_inf_nan=False)] = 1.0
     logit_bias: dict[
-        Annotated[int, Field(ge=0, le=_MAX_TOKENS)], Annotated[float, Field(ge=-100.0, le=100.0, allow_inf_nan=False)]
+        Annotated[int, Field(ge=0, le=MAX_TOKENS)], Annotated[float, Field(ge=-100.0, le=100.0, allow_inf_nan=False)]
     ] = {}
-    top_k: Annotated[int, Field(ge=-1, le=_MAX_TOKENS, description="0 and -1 take all tokens.")] = 0
+    top_k: Annotated[int, Field(ge=-1, le=MAX_TOKENS, description="0 and -1 take all tokens.")] = 0
     min_p: Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)] = 0.0
-    min_tokens: Annotated[int, Field(ge=0, le=_MAX_TOKENS)] = 0
+    min_tokens: Annotated[int, Field(ge=0, le=MAX_TOKENS)] = 0
     ignore_eos: bool = False
     stop_token_ids: TokenIds = []
 
@@ -222,7 +227,7 @@ class GenerationRequest(_Received):
     @model_validator(mode="after")
     def _min_tokens_fit(self) -> Self:
         if self.token_limit is not None and self.min_tokens > self.token_limit:
-            raise _wrong("min_tokens", f"more than the most tokens to generate, {self.token_limit}")
+            raise wrong("min_tokens", f"more than the most tokens to generate, {self.token_limit}")
         return self
 
 
@@ -230,18 +235,18 @@ class ChatRequest(GenerationRequest):
     """The body of `POST /v1/chat/completions`."""
 
     messages: Annotated[list[Message], Field(min_length=1)]
-    tools: Annotated[list[Any], _refuse_unless(_empty, "Tools are not supported; leave them out or empty.")] = []
-    functions: Annotated[list[Any], _refuse_unless(_empty, "Functions are not supported; leave them out or empty.")] = []
+    tools: Annotated[list[Any], refuse_unless(is_empty, "Tools are not supported; leave them out or empty.")] = []
+    functions: Annotated[list[Any], refuse_unless(is_empty, "Functions are not supported; leave them out or empty.")] = []
     tool_choice: Annotated[
-        Any, _refuse_unless(lambda choice: choice in ("none", "auto"), "Tools are not supported, so none can be required.")
+        Any, refuse_unless(lambda choice: choice in ("none", "auto"), "Tools are not supported, so none can be required.")
     ] = "none"
     function_call: Annotated[
         Any,
-        _refuse_unless(lambda choice: choice in ("none", "auto"), "Functions are not supported, so none can be required."),
+        refuse_unless(lambda choice: choice in ("none", "auto"), "Functions are not supported, so none can be required."),
     ] = "none"
     response_format: Annotated[
         dict[str, Any],
-        _refuse_unless(
+        refuse_unless(
             lambda form: form.get("type", "text") == "text", "Answers are plain text; other formats are not supported."
         ),
     ] = {}
@@ -257,7 +262,7 @@ class ChatRequest(GenerationRequest):
     @model_validator(mode="after")
     def _top_logprobs_need_logprobs(self) -> Self:
         if self.top_logprobs and not self.logprobs:
-            raise _wrong("top_logprobs", "of no use unless 'logprobs' is true")
+            raise wrong("top_logprobs", "of no use unless 'logprobs' is true")
         return self
 
 
@@ -271,7 +276,7 @@ Prompt = Annotated[
     | Annotated[TokenIds, Tag("tokens")]
     | Annotated[
         list[OnePrompt],
-        _refuse_unless(lambda prompts: len(prompts) == 1, "One prompt is taken with a request; send the others in their own."),
+        refuse_unless(lambda prompts: len(prompts) == 1, "One prompt is taken with a request; send the others in their own."),
         Tag("prompts"),
     ],
     Discriminator(_prompt_kind, custom_error_type="prompt_type", custom_error_message=_PROMPT_FORMS),
@@ -283,8 +288,8 @@ class CompletionRequest(GenerationRequest):
 
     prompt: Prompt
     best_of: int | None = None
-    echo: Annotated[bool, _refuse_unless(_empty, "'echo' is not supported: put the prompt before the answer yourself.")] = False
-    suffix: Annotated[str, _refuse_unless(_empty, "'suffix' is not supported; leave it out or empty.")] = ""
+    echo: Annotated[bool, refuse_unless(is_empty, "'echo' is not supported: put the prompt before the answer yourself.")] = False
+    suffix: Annotated[str, refuse_unless(is_empty, "'suffix' is not supported; leave it out or empty.")] = ""
     logprobs: Annotated[
         int | None, Field(strict=True, ge=0, le=5), BeforeValidator(lambda value: None if value is False else value)
     ] = None
@@ -442,13 +447,14 @@ class Chunk(Head):
 
 
 class Model(BaseModel):
-    """A model that requests may name."""
+    """A model that requests may name, and what they may ask of it."""
 
     id: str
     object: Literal["model"] = "model"
     created: int
     owned_by: str = "omlx"
     type: ModelType
+    capabilities: tuple[Capability, ...]
 
 
 class ModelList(BaseModel):

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 
-from actors.contracts import Delta, Job
+from actors.contracts import Delta, EmbedJob, Job, RerankJob, Scores, Vectors
 from actors.control import CatalogClient, LifeEvent, Served
 from scheduler.stats import SchedulerStats
 
@@ -51,7 +51,7 @@ class EngineObserver(Protocol):
 
 
 class Services(Protocol):
-    """Models and answers."""
+    """Models and answers, vectors and scores."""
 
     @property
     def catalog(self) -> CatalogClient:
@@ -67,6 +67,17 @@ class Services(Protocol):
 
         The answer must be closed. Raises subclasses of `OmlxError`.
         """
+        ...
+
+    async def embed(self, served: Served, job: EmbedJob) -> Vectors:
+        """Embed texts with a model, which is loaded first if need be; called off when this is cancelled.
+
+        Raises subclasses of `OmlxError`.
+        """
+        ...
+
+    async def rerank(self, served: Served, job: RerankJob) -> Scores:
+        """Judge documents with a model. As `embed` in all else."""
         ...
 
     def health(self) -> Mapping[str, object]:

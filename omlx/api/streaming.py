@@ -11,7 +11,7 @@ from actors.contracts import Delta
 from actors.contracts import Usage as JobUsage
 from actors.errors import EngineError
 from omlx.api import sse
-from omlx.api.asked_model import generating_model
+from omlx.api.asked_model import asked_model
 from omlx.api.disconnect import unless_gone
 from omlx.api.errors import reply_to
 from omlx.api.exchange import Asked, Choice, Ended, Exchange, Logprobs, head_of, text_length, usage_of
@@ -54,7 +54,7 @@ class Answering:
         return sse.EventStream(first, events)
 
     async def _exchange(self, asked: Asked) -> Exchange:
-        served = await generating_model(self._services, asked.request.model, asked.wording.endpoint)
+        served = await asked_model(self._services, asked.request.model, asked.wording.endpoint)
         asked.record.model_id = served.model_id
         exchange = Exchange(asked, served, await asked.job(served))
         asked.record.answer_id = exchange.job.request_id

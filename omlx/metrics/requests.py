@@ -1,4 +1,4 @@
-"""Measures requests: every one when it is over, and those for text as their tokens come."""
+"""Measures requests: every one when it is over, and those to models while they are answered."""
 
 import asyncio
 import time
@@ -15,6 +15,7 @@ from omlx.metrics.registry import Registry, gauge_family
 from omlx.record import RequestRecord
 
 _ABORT, _ERROR = "abort", "error"
+_SUCCESS = ("stop", "length")
 
 
 class RequestMetrics(Collector):
@@ -48,6 +49,10 @@ class RequestMetrics(Collector):
         """Measures a request for text while it is answered; its record knows the model."""
         return RequestMeter(self, record)
 
+    def reading(self, record: RequestRecord) -> "ReadingMeter":
+        """The same for a request whose answer is not text."""
+        return ReadingMeter(self, record)
+
     def rate(self, model_id: str) -> Rate:
         """A model's tokens as they come."""
         return self._rates.setdefault(model_id, Rate())
@@ -69,10 +74,10 @@ class RequestMetrics(Collector):
         status = str(record.status or "aborted")
         self._http_requests.labels(record.endpoint, record.method, status).inc()
         self._http_seconds.labels(record.endpoint, record.method).observe(record.seconds)
-        if not record.is_generation:
+        if not record.for_model:
             return
         self._requests.labels(record.model_id, record.endpoint, status, record.finish_reason).inc()
-        if record.usage is not None:
+        if record.finish_reason in _SUCCESS:
             self._succeeded(record)
         elif record.finish_reason == _ABORT:
             self._aborted.labels(record.model_id).inc()
@@ -92,8 +97,11 @@ class RequestMetrics(Collector):
 
     def _succeeded(self, record: RequestRecord) -> None:
         model_id, usage = record.model_id, record.usage
-        assert usage is not None
         self._success.labels(model_id, record.finish_reason).inc()
+        self._prompt_lengths.labels(model_id).observe(record.prompt_tokens)
+        if usage is None:  # vectors or scores
+            self._e2e.labels(model_id).observe(record.seconds)
+            return
         self._cached_tokens.labels(model_id).inc(usage.cached_tokens)
         if record.seconds_to_last_token is not None:
             self._e2e.labels(model_id).observe(record.seconds_to_last_token)
@@ -103,19 +111,14 @@ class RequestMetrics(Collector):
         self._prefill.labels(model_id).observe(usage.prefill_seconds)
         self._decode.labels(model_id).observe(usage.decode_seconds)
         self._inference.labels(model_id).observe(usage.prefill_seconds + usage.decode_seconds)
-        self._prompt_lengths.labels(model_id).observe(usage.prompt_tokens)
         self._answer_lengths.labels(model_id).observe(usage.completion_tokens)
 
 
-class RequestMeter:
-    """Measures one request for text while it is answered, and notes in its record how that goes. Use it as a context."""
+class _Meter:
+    """Measures one request to a model while it is answered, and notes in its record how that goes. Use it as a context."""
 
     def __init__(self, metrics: RequestMetrics, record: RequestRecord) -> None:
         self._metrics, self._record = metrics, record
-        self._generated = metrics.generation_tokens.labels(record.model_id)
-        self._gaps = metrics.inter_token_latency.labels(record.model_id)
-        self._rate = metrics.rate(record.model_id)
-        self._latest: dict[int, float] = {}  # when each choice's last token came
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -129,6 +132,27 @@ class RequestMeter:
             self._record.finish_reason = _ABORT
         elif self._record.first_token is not None:
             self._record.finish_reason = _ERROR
+
+
+class ReadingMeter(_Meter):
+    """Measures one whose answer comes at once: vectors or scores."""
+
+    def done(self, prompt_tokens: int) -> None:
+        """The answer is there, made of so many tokens."""
+        self._record.prompt_tokens = prompt_tokens
+        self._record.finish_reason = "stop"
+        self._metrics.prompt_tokens.labels(self._record.model_id).inc(prompt_tokens)
+
+
+class RequestMeter(_Meter):
+    """Measures one for text, as its tokens come."""
+
+    def __init__(self, metrics: RequestMetrics, record: RequestRecord) -> None:
+        super().__init__(metrics, record)
+        self._generated = metrics.generation_tokens.labels(record.model_id)
+        self._gaps = metrics.inter_token_latency.labels(record.model_id)
+        self._rate = metrics.rate(record.model_id)
+        self._latest: dict[int, float] = {}  # when each choice's last token came
 
     def taken(self, prompt_tokens: int) -> None:
         """The engine has taken the request."""

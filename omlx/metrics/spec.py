@@ -82,15 +82,15 @@ REQUESTS = MetricSpec(
     "omlx_requests_total",
     Kind.COUNTER,
     "requests",
-    "Requests for text, however they ended: finished_reason is stop, length, abort (the client left), error (it broke off), or none"
-    " where it was refused; model_name is empty for a model that isn't there.",
+    "Requests to models, however they ended: finished_reason is stop (vectors and scores, too), length, abort (the client left),"
+    " error (it broke off), or none where it was refused; model_name is empty for a model that isn't there.",
     ("model_name", "endpoint", "status", "finished_reason"),
 )
 REQUEST_SUCCESS = MetricSpec(
     "omlx_request_success_total",
     Kind.COUNTER,
     "requests",
-    "Requests for text that came to their end, by why they (or the last of their choices) ended: stop or length.",
+    "Requests to models that came to their end, by why they (or the last of their choices) ended: stop or length.",
     ("model_name", "finished_reason"),
 )
 REQUESTS_ABORTED = MetricSpec(
@@ -100,11 +100,15 @@ REQUESTS_REJECTED = MetricSpec(
     "omlx_requests_rejected_total",
     Kind.COUNTER,
     "requests",
-    "Requests for text that were refused before their first token, by the error's code; docs/api.md has them all.",
+    "Requests to models that were refused before their first token, by the error's code; docs/api.md has them all.",
     ("model_name", "reason"),
 )
 PROMPT_TOKENS = MetricSpec(
-    "omlx_prompt_tokens_total", Kind.COUNTER, "tokens", "Tokens of the prompts that brought a first token.", _MODEL
+    "omlx_prompt_tokens_total",
+    Kind.COUNTER,
+    "tokens",
+    "Tokens of the prompts that brought a first token, and of all that was embedded or reranked.",
+    _MODEL,
 )
 CACHED_TOKENS = MetricSpec(
     "omlx_prompt_tokens_cached_total",
@@ -149,7 +153,7 @@ E2E_LATENCY = MetricSpec(
     "omlx_e2e_request_latency_seconds",
     Kind.HISTOGRAM,
     "seconds",
-    "From a request's arrival to its last token, for requests that came to their end.",
+    "From a request's arrival to its last token, or to the end of its vectors or scores, for requests that came to their end.",
     _MODEL,
     REQUEST_SECONDS,
 )
@@ -179,7 +183,7 @@ REQUEST_PROMPT_TOKENS = MetricSpec(
     "omlx_request_prompt_tokens",
     Kind.HISTOGRAM,
     "tokens",
-    "Tokens of the prompt of each request that came to its end.",
+    "Tokens of the prompt, or of all that was embedded or reranked, of each request that came to its end.",
     _MODEL,
     _TOKENS,
 )

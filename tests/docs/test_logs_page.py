@@ -46,6 +46,8 @@ def test_every_field_of_a_request_s_line_is_documented_in_its_order():
         ended=3.0,
         error="engine_died",
         model_id="tiny",
+        for_model=True,
+        is_generation=True,
         stream=True,
         answer_id="chatcmpl-1",
         prompt_tokens=5,

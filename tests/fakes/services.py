@@ -1,10 +1,11 @@
 """Services of the HTTP side without engines: each answer follows a script."""
 
 import asyncio
+from array import array
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
-from actors.contracts import Delta, Job, Usage
+from actors.contracts import Delta, EmbedJob, Job, RerankJob, Scores, TextPrompt, Usage, Vectors
 from actors.control import Served
 from omlx.api.ports import EngineObserver
 from scheduler.stats import SchedulerStats
@@ -63,10 +64,13 @@ class FakeAnswer:
 class FakeServices:
     """Serves the models it is told to, keeps every job and every answer.
 
+    A text's vector is its length and its place, and a document's score how much of the query's letters it has; each character
+    is a token.
+
     Args:
         script: What each answer says: texts, deltas, exceptions to raise, `HANG`, `CUT`.
         models: The models, or their ids.
-        refusal: What `submit` raises; `HANG` for a model that never comes up.
+        refusal: What asking a model raises; `HANG` for one that never comes up.
     """
 
     def __init__(
@@ -77,7 +81,8 @@ class FakeServices:
         finish_reason: str = "stop",
         refusal: object = None,
     ) -> None:
-        self.jobs: list[Job] = []
+        self.jobs: list[Job | EmbedJob | RerankJob] = []
+        self.cancelled = 0  # calls for vectors or scores that were called off
         self.answers: list[FakeAnswer] = []
         self.refusal = refusal
         self.catalog = FakeCatalog([served(each) if isinstance(each, str) else each for each in models])
@@ -88,18 +93,36 @@ class FakeServices:
         return await self.catalog.find(name)
 
     async def submit(self, served: Served, job: Job) -> FakeAnswer:
-        self.jobs.append(job)
-        if self.refusal is HANG:
-            await asyncio.Event().wait()
-        if isinstance(self.refusal, Exception):
-            raise self.refusal
+        await self._take(job)
         answer = FakeAnswer(served.model_id, job, self._script, self._finish_reason)
         self.answers.append(answer)
         return answer
 
+    async def embed(self, served: Served, job: EmbedJob) -> Vectors:
+        await self._take(job)
+        lengths = [len(each.text if isinstance(each, TextPrompt) else each.token_ids) for each in job.inputs]
+        numbers = array("f", [number for index, length in enumerate(lengths) for number in (length, index, 0.1)])
+        return Vectors(numbers.tobytes(), 3, sum(lengths))
+
+    async def rerank(self, served: Served, job: RerankJob) -> Scores:
+        await self._take(job)
+        wanted = {*job.query}
+        scores = tuple(len(wanted & {*document}) / len(wanted) for document in job.documents)
+        return Scores(scores, sum(len(job.query) + len(document) for document in job.documents))
+
     def health(self) -> dict[str, object]:
         engine = {"state": "ready", "restarts": 0}
         return {"engines": {model_id: [{"engine_id": f"{model_id}-1", **engine}] for model_id in self.catalog.models}}
+
+    async def _take(self, job: Job | EmbedJob | RerankJob) -> None:
+        self.jobs.append(job)
+        if self.refusal is HANG:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.cancelled += 1
+        if isinstance(self.refusal, Exception):
+            raise self.refusal
 
     def observe(self, observer: EngineObserver) -> None:
         self.observer = observer

@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import pytest
 
-from actors.contracts import EngineOptions, EngineSpec, Job, TextPrompt
-from actors.errors import RequestTimeoutError
+from actors.contracts import EmbedJob, EngineOptions, EngineSpec, Job, TextPrompt, Vectors
+from actors.errors import EngineError, RequestTimeoutError
 from omlx.connection import EngineConnection
 from tests.fakes.host import LocalHost
 from tests.fakes.model import model_info
@@ -97,6 +97,32 @@ def test_requests_count_from_the_moment_that_they_are_sent_until_they_end():
         return aborted
 
     assert with_connection(use, "endless") == ["b"]  # of the other, the engine never heard
+
+
+@pytest.mark.parametrize("ending", ["answered", "broken", "called off"])
+def test_calls_for_vectors_count_until_they_end(ending):
+    job = EmbedJob("embd-1", (TextPrompt("la"),))
+
+    async def use(connection, _aborted):
+        vectors = asyncio.get_running_loop().create_future()
+        connection._client.embed = lambda _job: vectors
+        call = asyncio.create_task(connection.embed(job))
+        await asyncio.sleep(0)
+        assert connection.in_flight == 1
+        if ending == "answered":
+            vectors.set_result(Vectors(bytes(4), 1, 2))
+            assert await call == Vectors(bytes(4), 1, 2)
+        elif ending == "broken":
+            vectors.set_exception(EngineError("echo", "killed"))
+            with pytest.raises(EngineError):
+                await call
+        else:
+            call.cancel()
+            await asyncio.wait([call])
+            assert vectors.cancelled()
+        return connection.in_flight
+
+    assert with_connection(use) == 0
 
 
 def test_every_item_tells_what_the_engine_did_since_the_one_before():

@@ -9,9 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors import errors
+from actors.models import ModelType
+from omlx.api.embedding_shapes import EmbeddingRequest
 from omlx.api.errors import ERRORS, RequestError
 from omlx.api.openai import ChatRequest, CompletionRequest
+from omlx.api.rerank_shapes import RerankRequest
 from omlx.app import create_app
+from tests.fakes.catalog import served
 from tests.fakes.http import get, send
 from tests.fakes.services import FakeServices
 
@@ -268,3 +272,22 @@ bodies = st.dictionaries(names | st.text(), anything).flatmap(
 def test_no_body_makes_the_server_fail(path, body):
     answer = send(APP, path, body)
     assert answer.status in (200, 400, 404)
+
+
+READ = {
+    "/v1/embeddings": (EmbeddingRequest, FakeServices(models=(served("bge", ModelType.EMBEDDING),))),
+    "/v1/rerank": (RerankRequest, FakeServices(models=(served("bge", ModelType.RERANKER),))),
+}
+READERS = {path: create_app(services) for path, (_, services) in READ.items()}
+texts = st.lists(anything) | anything
+
+
+@settings(max_examples=150, deadline=None, database=None)
+@given(data=st.data(), path=st.sampled_from(sorted(READ)))
+def test_no_body_makes_vectors_and_scores_fail(data, path):
+    fields = st.dictionaries(st.sampled_from(sorted(READ[path][0].model_fields)) | st.text(), anything)
+    base = st.fixed_dictionaries(
+        {"model": st.just("bge") | anything, "input": texts, "query": st.text() | anything, "documents": texts}
+    )
+    body = data.draw(st.tuples(base, fields).map(lambda both: both[0] | both[1]) | anything)
+    assert send(READERS[path], path, body).status in (200, 400, 404)

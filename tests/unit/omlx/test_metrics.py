@@ -9,11 +9,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from actors.contracts import Delta
 from actors.control import LifeEvent
 from actors.errors import CatalogError, EngineError
+from actors.models import ModelType
 from omlx.app import create_app
 from omlx.metrics import spec
 from omlx.metrics.metrics import Metrics
 from omlx.metrics.rate import Rate
 from scheduler.stats import SchedulerStats
+from tests.fakes.catalog import served
 from tests.fakes.http import get, send
 from tests.fakes.services import FakeServices
 
@@ -244,7 +246,7 @@ def test_a_metric_is_named_after_its_unit(metric):
     assert metric.help.endswith(".")
 
 
-# What is measured of requests for text
+# What is measured of requests to models
 
 
 def values(app, name):
@@ -278,6 +280,45 @@ def test_a_request_with_several_choices_is_measured_as_one():
     assert values(app, "omlx_generation_tokens_total") == {("tiny",): 5}
     assert values(app, "omlx_e2e_request_latency_seconds_count") == {("tiny",): 1}
     assert values(app, "omlx_inter_token_latency_seconds_count") == {("tiny",): 3}  # each choice's own
+
+
+BGE = served("bge", ModelType.EMBEDDING)
+JUDGE = served("judge", ModelType.RERANKER)
+
+
+def test_vectors_and_scores_are_measured_as_far_as_they_are_like_text():
+    app = create_app(FakeServices(models=(BGE, JUDGE)))
+    send(app, "/v1/embeddings", {"model": "bge", "input": ["Hello", "you"]})
+    send(app, "/v1/embeddings", {"model": "bge", "input": "Hello"})
+    send(app, "/v2/rerank", {"model": "judge", "query": "ab", "documents": ["a", "b"]})
+    assert values(app, "omlx_requests_total") == {
+        ("/v1/embeddings", "stop", "bge", "200"): 2,
+        ("/v2/rerank", "stop", "judge", "200"): 1,
+    }
+    assert values(app, "omlx_request_success_total") == {("stop", "bge"): 2, ("stop", "judge"): 1}
+    for name in ("prompt_tokens_total", "request_prompt_tokens_sum"):
+        assert values(app, f"omlx_{name}") == {("bge",): 13, ("judge",): 6}
+    for name in ("e2e_request_latency_seconds", "request_prompt_tokens"):
+        assert values(app, f"omlx_{name}_count") == {("bge",): 2, ("judge",): 1}
+    assert all(seconds > 0 for seconds in values(app, "omlx_e2e_request_latency_seconds_sum").values())
+    for name in ("time_to_first_token_seconds", "request_queue_time_seconds", "request_inference_time_seconds",
+                 "request_generation_tokens", "inter_token_latency_seconds"):  # fmt: skip
+        assert values(app, f"omlx_{name}_count") == {}, name
+    assert values(app, "omlx_generation_tokens_per_second") == {}
+
+
+def test_vectors_that_are_refused_say_why():
+    app = create_app(FakeServices(models=(BGE, "tiny"), refusal=EngineError("bge", "killed")))
+    for body in ({"model": "bge"}, {"model": "tiny"}, {"model": "nonsense"}, {"model": "bge", "dimensions": 0}):
+        send(app, "/v1/embeddings", body | {"input": "Hello"})
+    assert values(app, "omlx_requests_rejected_total") == {
+        ("bge", "engine_died"): 1,
+        ("", "wrong_model_type"): 1,
+        ("", "model_not_found"): 1,
+        ("", "invalid_value"): 1,
+    }
+    assert values(app, "omlx_prompt_tokens_total") == {}
+    assert values(app, "omlx_request_success_total") == {}
 
 
 @pytest.mark.parametrize("stream", [False, True])

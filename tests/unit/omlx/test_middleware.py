@@ -7,8 +7,10 @@ import re
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from actors.models import ModelType
 from omlx.api.middleware import RequestId, RequestRecords, UnforeseenErrors
 from omlx.app import create_app
+from tests.fakes.catalog import served
 from tests.fakes.http import Call, get, send
 from tests.fakes.services import FakeServices
 
@@ -156,7 +158,8 @@ TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 @pytest.mark.parametrize("stream", [False, True])
 def test_observers_are_told_what_became_of_a_request(stream):
     record = observed(FakeServices(("a", "b")), CHAT, HELLO | {"stream": stream}, traceparent=TRACE)
-    assert (record.is_generation, record.stream, record.model_id, record.traceparent) == (True, stream, "tiny", TRACE)
+    assert (record.for_model, record.is_generation, record.stream) == (True, True, stream)
+    assert (record.model_id, record.traceparent) == ("tiny", TRACE)
     assert (record.prompt_tokens, record.completion_tokens, record.finish_reason, record.error) == (5, 3, "stop", "")
     assert record.usage.prompt_tokens == 5
     assert record.answer_id.startswith("chatcmpl-")
@@ -164,11 +167,23 @@ def test_observers_are_told_what_became_of_a_request(stream):
     assert record.seconds_per_output_token == (record.last_token - record.first_token) / 2
 
 
-def test_observers_are_told_of_what_is_refused_and_of_what_is_no_generation():
+def test_observers_are_told_of_vectors_and_scores():
+    models = (served("bge", ModelType.EMBEDDING), served("judge", ModelType.RERANKER))
+    embedded = observed(FakeServices(models=models), "/v1/embeddings", {"model": "bge", "input": "Hello"})
+    ranked = observed(FakeServices(models=models), "/v1/rerank", {"model": "judge", "query": "ab", "documents": ["a"]})
+    for record, model, tokens in ((embedded, "bge", 5), (ranked, "judge", 3)):
+        assert (record.for_model, record.is_generation, record.stream) == (True, False, False)
+        assert (record.model_id, record.prompt_tokens, record.finish_reason, record.error) == (model, tokens, "stop", "")
+        assert (record.completion_tokens, record.first_token, record.usage) == (0, None, None)
+    assert embedded.answer_id == ""
+    assert ranked.answer_id.startswith("rerank-")
+
+
+def test_observers_are_told_of_what_is_refused_and_of_what_is_for_no_model():
     refused = observed(FakeServices(), CHAT, HELLO | {"model": "unknown"})
-    assert (refused.is_generation, refused.model_id, refused.error, refused.finish_reason) == (True, "", "model_not_found", "")
+    assert (refused.for_model, refused.model_id, refused.error, refused.finish_reason) == (True, "", "model_not_found", "")
     assert (refused.seconds_to_first_token, refused.seconds_per_output_token) == (None, None)
     health = observed(FakeServices(), "/health")
-    assert (health.is_generation, health.endpoint, health.error) == (False, "/health", "")
+    assert (health.for_model, health.endpoint, health.error) == (False, "/health", "")
     nowhere = observed(FakeServices(), "/nowhere")
     assert (nowhere.endpoint, nowhere.error) == ("unmatched", "unknown_url")

@@ -12,13 +12,23 @@ from tests.fakes.catalog import served
 from tests.fakes.http import get, send
 from tests.fakes.services import FakeServices
 
-TINY = {"id": "tiny", "object": "model", "created": 1_700_000_000, "owned_by": "omlx", "type": "llm"}
+TINY = {
+    "id": "tiny",
+    "object": "model",
+    "created": 1_700_000_000,
+    "owned_by": "omlx",
+    "type": "llm",
+    "capabilities": ["chat", "completions"],
+}
 MODELS = ("tiny", served("org/name", ModelType.VLM, name="clever"), served("secret", is_hidden=True))
 
 
 def test_models_are_listed_by_the_names_to_ask_for_them():
     answer = get(create_app(FakeServices(models=MODELS)), "/v1/models").json
-    assert answer == {"object": "list", "data": [TINY, TINY | {"id": "clever", "type": "vlm"}]}
+    assert answer == {
+        "object": "list",
+        "data": [TINY, TINY | {"id": "clever", "type": "vlm", "capabilities": ["chat", "completions", "vision"]}],
+    }
     assert list(answer["data"][0])[:4] == ["id", "object", "created", "owned_by"]
 
 

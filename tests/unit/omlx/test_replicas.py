@@ -21,6 +21,13 @@ def test_an_unknown_prompt_goes_to_the_least_loaded():
     assert {replicas.choose({"a": 2, "b": 1, "c": 3}, TextPrompt(LONG[number:])) for number in range(5)} == {"b"}
 
 
+def test_what_is_no_prompt_goes_to_the_least_loaded_too_and_nothing_is_remembered_of_it():
+    replicas = Replicas()
+    assert {replicas.choose({"a": 2, "b": 1, "c": 3}, None) for _ in range(5)} == {"b"}
+    assert sorted(replicas.choose({"a": 0, "b": 0}, None) for _ in range(4)) == ["a", "a", "b", "b"]
+    assert not replicas._known
+
+
 def test_a_conversation_goes_on_where_it_began():
     replicas = Replicas()
     first = replicas.choose({"a": 0, "b": 0}, chat(LONG, "Hi"))

@@ -23,6 +23,7 @@ def generation(**known):
     begun = {
         "status": 200,
         "model_id": "tiny",
+        "for_model": True,
         "is_generation": True,
         "stream": True,
         "answer_id": "chatcmpl-1",
@@ -95,6 +96,22 @@ def test_a_streamed_answer_is_told_with_all_that_is_known(lines):
     }
 
 
+def test_vectors_have_no_tokens_of_their_own(lines):
+    embedded = record(
+        endpoint="/v1/embeddings",
+        seconds=0.0042,
+        status=200,
+        model_id="bge",
+        for_model=True,
+        prompt_tokens=812,
+        finish_reason="stop",
+    )
+    level, text, fields = told(lines, embedded)
+    assert (level, text) == ("info", "req_1 POST /v1/embeddings 200 bge 812 in, 0.004 s, stop")
+    assert {"stream", "completion_tokens", "answer_id"}.isdisjoint(fields)
+    assert (fields["prompt_tokens"], fields["finish_reason"]) == (812, "stop")
+
+
 def test_one_token_or_tokens_that_came_together_have_no_pace(lines):
     _, text, fields = told(lines, generation(completion_tokens=1, last_token=100.21348, usage=Usage(37, 1)))
     assert text == f"req_1 POST {CHAT} 200 tiny 37 in, 1 out, first token 0.21 s, 3.10 s, stop"
@@ -103,7 +120,7 @@ def test_one_token_or_tokens_that_came_together_have_no_pace(lines):
 
 
 def test_a_refusal_before_a_model_has_neither_tokens_nor_model(lines):
-    refused = record(seconds=0.00184, status=404, is_generation=True, error="model_not_found")
+    refused = record(seconds=0.00184, status=404, for_model=True, is_generation=True, error="model_not_found")
     level, text, fields = told(lines, refused)
     assert (level, text) == ("info", f"req_1 POST {CHAT} 404 0.002 s, model_not_found")
     assert set(fields) == {"request_id", "method", "endpoint", "status", "seconds", "error"}
@@ -135,7 +152,7 @@ def test_a_stream_that_breaks_off_is_a_warning_and_an_error_where_nothing_foresa
 
 @pytest.mark.parametrize(("status", "level"), [(500, "error"), (503, "warning"), (507, "warning"), (429, "info")])
 def test_what_the_server_could_not_answer_is_more_severe(lines, status, level):
-    assert told(lines, record(status=status, is_generation=True, error="it"))[0] == level
+    assert told(lines, record(status=status, for_model=True, is_generation=True, error="it"))[0] == level
 
 
 def test_health_is_told_to_those_who_want_details(lines):
@@ -153,7 +170,7 @@ def test_a_line_that_nobody_wants_is_not_made(lines):
 
 
 def test_an_answer_that_never_began_has_no_status(lines):
-    _, text, fields = told(lines, record(model_id="tiny", is_generation=True))
+    _, text, fields = told(lines, record(model_id="tiny", for_model=True, is_generation=True))
     assert text == f"req_1 POST {CHAT} tiny 3.10 s"
     assert (fields["stream"], "status" in fields) == (False, False)
 

@@ -7,14 +7,26 @@ from uuid import uuid4
 
 import pytest
 
-from actors.contracts import EngineInfo, EngineOptions, EngineSpec, Job, Route, TextPrompt
+from actors.contracts import (
+    EmbedJob,
+    EngineInfo,
+    EngineOptions,
+    EngineSpec,
+    Job,
+    RerankJob,
+    Route,
+    Scores,
+    TextPrompt,
+    Vectors,
+)
 from actors.control import EngineStatus, LifeEvent, RoutingTable
-from actors.errors import EngineError, ModelNotFoundError
+from actors.errors import EngineError, InvalidJobError, ModelNotFoundError
 from omlx.record import RequestRecord
 from omlx.request_log import RequestLog, current_request
 from omlx.services import Services
 from scheduler.stats import SchedulerStats
 from tests.fakes.catalog import FakeCatalog, served
+from tests.fakes.engines import settle
 from tests.fakes.host import LocalHost
 
 ECHO = served("echo", name="parrot")
@@ -56,6 +68,23 @@ class World:
         """What the model answers."""
         answer = await self.services.submit(ECHO, job(text, **options))
         return "".join([delta.text async for delta in answer])
+
+    def read_with(self, embed):
+        """Have engines embed by a coroutine function of an engine's id and a job; scores are how many tokens that says."""
+        connect = self.host.connect
+
+        async def connected(engine_id):
+            client = await connect(engine_id)
+
+            async def rerank(job):
+                tokens = (await embed(engine_id, job)).prompt_tokens
+                return Scores((1.0,) * len(job.documents), tokens)
+
+            client.embed = lambda job: embed(engine_id, job)
+            client.rerank = rerank
+            return client
+
+        self.host.connect = connected
 
     def streams(self):
         """Engines that the services have a stream from."""
@@ -151,6 +180,107 @@ def test_a_job_is_given_up_when_no_engine_takes_it():
             ("route", "echo", "dead"),
             ("route", "echo", "echo-1"),
         ]
+
+    run(test)
+
+
+EMBED = EmbedJob("embd-1", (TextPrompt("la"),))
+RERANK = RerankJob("rerank-1", "la", ("a", "b"))
+VECTORS = Vectors(bytes(4), 1, 2)
+
+
+def test_vectors_and_scores_come_from_the_engine_of_the_table_and_its_numbers_are_seen():
+    async def test(world):
+        asked = []
+
+        async def embed(engine_id, job):
+            asked.append((engine_id, job))
+            return VECTORS
+
+        world.read_with(embed)
+        await world.start("echo-9")
+        await world.publish("echo-9")
+        assert await world.services.embed(ECHO, EMBED) is VECTORS
+        assert await world.services.rerank(ECHO, RERANK) == Scores((1.0, 1.0), 2)
+        assert asked == [("echo-9", EMBED), ("echo-9", RERANK)]
+        assert world.catalog.calls == []
+        assert set(world.services.engine_stats()) == {"echo"}
+        assert world.streams() == ["echo-9"]
+
+    run(test)
+
+
+@pytest.mark.parametrize("what", ["dead", "takes no more"])
+def test_vectors_come_from_the_next_engine_when_one_is_dead_or_takes_no_more(what):
+    async def test(world):
+        async def embed(engine_id, _job):
+            if engine_id != "echo-1":
+                raise EngineError("echo", what)
+            return VECTORS
+
+        world.read_with(embed)
+        await world.start("echo-1", *(["gone"] if what == "takes no more" else []))
+        await world.publish("gone")
+        assert await world.services.embed(ECHO, EMBED) is VECTORS
+        assert [call for call in world.catalog.calls if call[0] == "route"] == [("route", "echo", "gone")]
+
+    run(test)
+
+
+def test_vectors_are_given_up_when_no_engine_makes_them():
+    async def test(world):
+        tried = []
+
+        async def embed(engine_id, _job):
+            tried.append(engine_id)
+            raise EngineError("echo", "killed")
+
+        world.read_with(embed)
+        await world.start("echo-0", "echo-1", "echo-2")
+        await world.publish("echo-0")
+        with pytest.raises(EngineError):
+            await world.services.embed(ECHO, EMBED)
+        assert tried == ["echo-0", "echo-1", "echo-2"]
+
+    run(test)
+
+
+def test_what_is_wrong_with_a_job_is_not_tried_again():
+    async def test(world):
+        async def embed(_engine_id, _job):
+            raise InvalidJobError("Too long.", "input")
+
+        world.read_with(embed)
+        await world.start("echo-9")
+        await world.publish("echo-9")
+        with pytest.raises(InvalidJobError):
+            await world.services.rerank(ECHO, RERANK)
+        assert world.catalog.calls == []
+
+    run(test)
+
+
+def test_vectors_that_are_being_made_are_load_and_nobody_s_once_they_are_called_off():
+    async def test(world):
+        called_off = []
+
+        async def embed(engine_id, _job):
+            try:
+                await asyncio.Event().wait()
+            finally:
+                called_off.append(engine_id)
+
+        world.read_with(embed)
+        await world.start("a", "b")
+        await world.publish("a", "b")
+        tasks = [asyncio.create_task(world.services.embed(ECHO, EMBED)) for _ in range(8)]
+        await settle()
+        assert [world.services._load(engine_id) for engine_id in ("a", "b")] == [4, 4]
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        assert sorted(called_off) == ["a"] * 4 + ["b"] * 4
+        assert [world.services._load(engine_id) for engine_id in ("a", "b")] == [0, 0]
 
     run(test)
 
