@@ -13,7 +13,7 @@ import PIL.ImageOps
 
 from actors.contracts import ChatPrompt, Image
 from actors.engine.prompt import Prompt
-from actors.engine.text import Tokenizer, chat_text
+from actors.engine.text import Tokenizer, chat_text, takes_parts
 from actors.errors import InvalidJobError
 from scheduler.mlx.pictures import Picture, PictureFeatures, PicturePrompt
 
@@ -65,10 +65,11 @@ class PictureReader:
 
     def _worded(self, tokenizer: Tokenizer, prompt: ChatPrompt) -> list[str]:
         """The conversation's text before, between and after its pictures."""
-        for messages in (prompt.messages, tuple(self._flat(message) for message in prompt.messages)):
-            parts = chat_text(tokenizer, replace(prompt, messages=messages)).split(self._token)
-            if len(parts) == len(prompt.images) + 1:
-                return parts
+        if not takes_parts(tokenizer, prompt.template):
+            prompt = replace(prompt, messages=tuple(self._flat(message) for message in prompt.messages))
+        parts = chat_text(tokenizer, prompt).split(self._token)
+        if len(parts) == len(prompt.images) + 1:
+            return parts
         raise InvalidJobError(
             f"The messages have {len(prompt.images)} pictures, and the chat template makes {len(parts) - 1} of them. "
             f"Leave {self._token} out of the text.",

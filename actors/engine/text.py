@@ -1,11 +1,13 @@
 """Text on both sides of the scheduler: prompts into token ids, token ids into whole characters, stop texts."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Protocol
 
 from actors.contracts import ChatPrompt, Job, TokenPrompt
 from actors.errors import InvalidJobError
 
+_PROBE = "what words a template keeps"
 BROKEN = "\ufffd"  # what decoding shows where a character's last bytes have not come yet
 
 
@@ -97,9 +99,13 @@ def chat_text(tokenizer: Tokenizer, prompt: ChatPrompt) -> str:
         raise InvalidJobError(message, "chat_template_kwargs")
     # Left out where there is none to give: some models' templates are functions, which know no such argument.
     other = {} if prompt.template is None else {"chat_template": prompt.template}
+    as_parts = takes_parts(tokenizer, prompt.template) and (
+        any(isinstance(message.get("content"), list) for message in prompt.messages)
+        or not takes_texts(tokenizer, prompt.template)
+    )
     try:
         return tokenizer.apply_chat_template(
-            [dict(message) for message in prompt.messages],
+            [_in_parts(message) if as_parts else dict(message) for message in prompt.messages],
             tokenize=False,
             add_generation_prompt=True,
             **other,
@@ -109,6 +115,33 @@ def chat_text(tokenizer: Tokenizer, prompt: ChatPrompt) -> str:
         # Templates are programs of their own and refuse what they don't know (a role, an order of turns).
         whose = "The model's" if prompt.template is None else "The"
         raise InvalidJobError(f"{whose} chat template refused the messages: {error}", "messages") from error
+
+
+@lru_cache(64)
+def takes_texts(tokenizer: Tokenizer, template: str | None) -> bool:
+    """Whether a template, or the tokenizer's own for None, words a message whose content is one text. Many for pictures don't."""
+    return _words(tokenizer, template, _PROBE)
+
+
+@lru_cache(64)
+def takes_parts(tokenizer: Tokenizer, template: str | None) -> bool:
+    """Whether it words one whose content is a list of parts."""
+    return _words(tokenizer, template, [{"type": "text", "text": _PROBE}])
+
+
+def _words(tokenizer: Tokenizer, template: str | None, content: object) -> bool:
+    other = {} if template is None else {"chat_template": template}
+    message = {"role": "user", "content": content}
+    try:
+        text = tokenizer.apply_chat_template([message], tokenize=False, add_generation_prompt=True, **other)
+    except Exception:  # templates are programs of their own
+        return False
+    return text.count(_PROBE) == 1 and "'type'" not in text  # else it printed the list itself
+
+
+def _in_parts(message: Mapping[str, Any]) -> dict[str, Any]:
+    content = message.get("content")
+    return {**message, "content": [{"type": "text", "text": content}] if isinstance(content, str) else content}
 
 
 class Detokenizer:

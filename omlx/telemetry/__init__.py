@@ -1,1 +1,1 @@
-"""The optional export to OpenTelemetry: metrics and traces of requests for text. Imported only where it is asked for."""
+"""The optional export to OpenTelemetry: metrics and traces of requests to models. Imported only where it is asked for."""

@@ -11,7 +11,10 @@ from omlx.record import RequestRecord
 Attributes = Mapping[str, str | int | float | bool | list[str]]
 
 _PROVIDER = "omlx"
-_OPERATIONS = {"/v1/completions": "text_completion"}  # whatever else makes text is a chat
+# Whatever else asks a model is a chat. The conventions have no word for reranking.
+_OPERATIONS = {
+    "/v1/completions": "text_completion", "/v1/embeddings": "embeddings", "/v1/rerank": "rerank", "/v2/rerank": "rerank",
+}  # fmt: skip
 _GONE = "client_gone"
 
 
@@ -26,7 +29,7 @@ def server_attributes(host: str, port: int) -> Attributes:
 
 
 def operation(record: RequestRecord) -> str:
-    """What was asked for: `chat` or `text_completion`."""
+    """What was asked for: `chat`, `text_completion`, `embeddings` or `rerank`."""
     return _OPERATIONS.get(record.endpoint, "chat")
 
 
@@ -62,14 +65,14 @@ def failed(record: RequestRecord) -> Attributes:
 
 def traced(record: RequestRecord) -> Attributes:
     """All that a request's span says of it."""
-    return {**measured(record), **failed(record), **_http(record), **_answer(record), "gen_ai.request.stream": record.stream}
+    return {**measured(record), **failed(record), **_http(record), **_answer(record)}
 
 
 def _http(record: RequestRecord) -> Attributes:
     attributes: dict[str, str | int | float | bool | list[str]] = {
         "http.request.method": record.method,
         "http.route": record.endpoint,
-        "url.path": record.endpoint,  # no route that makes text has parameters
+        "url.path": record.endpoint,  # no route to a model has parameters
         "url.scheme": "http",
         "http.response.header.x-request-id": [record.request_id],
     }
@@ -80,11 +83,16 @@ def _http(record: RequestRecord) -> Attributes:
 
 def _answer(record: RequestRecord) -> Attributes:
     attributes: dict[str, str | int | float | bool | list[str]] = {}
-    if record.finish_reason:
-        attributes["gen_ai.response.id"] = record.answer_id
-        attributes["gen_ai.response.finish_reasons"] = [record.finish_reason]
     if record.prompt_tokens:
         attributes["gen_ai.usage.input_tokens"] = record.prompt_tokens
+    if record.finish_reason and record.answer_id:
+        attributes["gen_ai.response.id"] = record.answer_id
+    if not record.is_generation:
+        return attributes
+    attributes["gen_ai.request.stream"] = record.stream
+    if record.finish_reason:
+        attributes["gen_ai.response.finish_reasons"] = [record.finish_reason]
+    if record.prompt_tokens:
         attributes["gen_ai.usage.output_tokens"] = record.completion_tokens
     if record.usage is not None:
         attributes["gen_ai.usage.cache_read.input_tokens"] = record.usage.cached_tokens

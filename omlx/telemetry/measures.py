@@ -13,7 +13,7 @@ OUTPUT_TOKEN = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1
 
 
 class Measures:
-    """Measures requests for text. A failed one has its duration taken, and no time of its tokens.
+    """Measures requests to models. A failed one has its duration taken, and no time of its tokens.
 
     Args:
         meter: Whose instruments these are.

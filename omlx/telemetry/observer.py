@@ -1,4 +1,4 @@
-"""Who tells OpenTelemetry of the requests for text."""
+"""Who tells OpenTelemetry of the requests to models."""
 
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
@@ -11,7 +11,7 @@ from omlx.telemetry.spans import Spans
 
 
 class TelemetryObserver:
-    """Makes a trace and measures of each request for text that is over; see `omlx.record.RequestObserver`.
+    """Makes a trace and measures of each request to a model that is over; see `omlx.record.RequestObserver`.
 
     Args:
         traces: Where the traces go.
@@ -27,6 +27,6 @@ class TelemetryObserver:
         """Nothing: a span may say afterwards when it began."""
 
     def ended(self, record: RequestRecord) -> None:
-        """Hand a request on, if it was one for text."""
-        if record.is_generation:
+        """Hand a request on, if it was one to a model."""
+        if record.for_model:
             self._measures.add(record, self._spans.add(record))

@@ -14,7 +14,7 @@ _W3C = TraceContextTextMapPropagator()
 
 
 class Spans:
-    """Makes the spans of requests for text, each once its request is over.
+    """Makes the spans of requests to models, each once its request is over.
 
     Args:
         tracer: Who makes them; its sampler decides for whom.

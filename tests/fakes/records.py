@@ -14,6 +14,7 @@ CHATTED = RequestRecord(
     status=200,
     ended=104.0,
     model_id="tiny",
+    for_model=True,
     is_generation=True,
     answer_id="chatcmpl-1",
     prompt_tokens=12,

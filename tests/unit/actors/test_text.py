@@ -5,7 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.contracts import ChatPrompt, Job, TextPrompt, TokenPrompt
-from actors.engine.text import AnswerText, Detokenizer, StopMatcher, check_parameters, encode_prompt
+from actors.engine.text import (
+    AnswerText,
+    Detokenizer,
+    StopMatcher,
+    chat_text,
+    check_parameters,
+    encode_prompt,
+    takes_parts,
+    takes_texts,
+)  # fmt: skip
 from actors.errors import InvalidJobError
 from scheduler.sampling import SamplingParams
 from tests.fakes.model import END, ByteTokenizer
@@ -120,10 +129,30 @@ def test_a_tokenizer_hears_of_a_template_only_if_there_is_one():
             heard.append(options)
             return "x"
 
-    for template in (None, "{content}"):
-        encode_prompt(Watched(), END + 1, Job("r", ChatPrompt(({"role": "user", "content": "hi"},), template, {"mood": "glad"})))
     plain = {"tokenize": False, "add_generation_prompt": True, "mood": "glad"}
-    assert heard == [plain, plain | {"chat_template": "{content}"}]
+    for template, wanted in ((None, plain), ("{content}", plain | {"chat_template": "{content}"})):
+        encode_prompt(Watched(), END + 1, Job("r", ChatPrompt(({"role": "user", "content": "hi"},), template, {"mood": "glad"})))
+        assert heard[-1] == wanted
+
+
+class PartsTokenizer(ByteTokenizer):
+    """Its template goes through a list of parts, as those of many models for pictures do, or through what else it is given."""
+
+    def apply_chat_template(self, conversation, **_options):
+        parts = [part for message in conversation for part in message["content"]]
+        return "".join(part["text"] if isinstance(part, dict) and part["type"] == "text" else "#" for part in parts)
+
+
+def test_a_template_gets_a_messages_content_as_it_can_read_it():
+    plain, parts = ByteTokenizer(), PartsTokenizer()
+    assert (takes_texts(plain, None), takes_parts(plain, None)) == (True, False)
+    assert (takes_texts(parts, None), takes_parts(parts, None)) == (False, True)
+    chat = ChatPrompt(({"role": "user", "content": "hi"},))
+    assert encode_prompt(parts, END + 1, Job("r", chat)) == (104, 105)
+    several = ChatPrompt(
+        ({"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "a"}]}, {"role": "user", "content": "b"})
+    )
+    assert chat_text(parts, several) == "#ab"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,15 @@ from omlx.telemetry.conventions import error_type, is_server_fault, measured, op
 from tests.fakes.records import chatted, refused
 
 
-@pytest.mark.parametrize(("endpoint", "name"), [("/v1/chat/completions", "chat"), ("/v1/completions", "text_completion")])
+@pytest.mark.parametrize(
+    ("endpoint", "name"),
+    [
+        ("/v1/chat/completions", "chat"),
+        ("/v1/completions", "text_completion"),
+        ("/v1/embeddings", "embeddings"),
+        ("/v2/rerank", "rerank"),
+    ],
+)
 def test_an_operation_is_called_by_what_the_endpoint_makes(endpoint, name):
     assert operation(chatted(endpoint=endpoint)) == name
 
@@ -87,3 +95,12 @@ def test_a_span_says_nothing_of_an_answer_that_was_not_given():
     assert not {name for name in attributes if name.startswith(("gen_ai.usage", "gen_ai.response"))}
     assert "http.response.status_code" not in attributes
     assert attributes["error.type"] == "_OTHER"
+
+
+def test_what_makes_no_text_has_nothing_of_text():
+    record = chatted(endpoint="/v1/embeddings", is_generation=False, answer_id="", usage=None, first_token=None, last_token=None)
+    attributes = traced(record)
+    assert attributes["gen_ai.operation.name"] == "embeddings"
+    assert attributes["gen_ai.usage.input_tokens"] == 12
+    missing = ("request.stream", "response.id", "response.finish_reasons", "usage.output_tokens")
+    assert not {f"gen_ai.{name}" for name in missing} & attributes.keys()

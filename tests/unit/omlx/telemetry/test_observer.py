@@ -130,7 +130,7 @@ def test_only_the_server_s_own_failures_are_errors_of_its_span(world, record, st
 
 
 def test_requests_for_anything_but_text_leave_nothing(world):
-    assert world.tell(chatted(is_generation=False, endpoint="/health")) == {}
+    assert world.tell(chatted(for_model=False, is_generation=False, endpoint="/health")) == {}
     assert world.points() == {}
 
 
