@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Any
 
 
+PICTURE_BYTES = 256 << 20
+"""What an engine that sees keeps of pictures' features, at the most."""
+
+
 class ModelType(StrEnum):
     """What a model is for, and so which endpoints take it."""
 
@@ -15,6 +19,11 @@ class ModelType(StrEnum):
     OCR = "ocr"
     EMBEDDING = "embedding"
     RERANKER = "reranker"
+
+    @property
+    def sees(self) -> bool:
+        """Whether it takes pictures."""
+        return self in (ModelType.VLM, ModelType.OCR)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from actors.contracts import EngineOptions
 from actors.engine.backend import Backend
 from actors.engine.prompt import NoPictures, ReadsPictures
 from actors.engine.vision_loader import Loaded, load_vision, taken_pictures
-from actors.models import ModelInfo, ModelType
+from actors.models import ModelInfo
 from scheduler.mlx import cpu
 from scheduler.mlx.cache import kv_cost
 from scheduler.mlx.device import device_kind, gpu_memory, total_memory
@@ -43,7 +43,6 @@ _log = logging.getLogger(__name__)
 _GPU_STALL, _CPU_STALL = 0.1, 0.6
 _FALLBACK_CONTEXT = 4096  # tokens, for the rare model whose configuration doesn't say
 _DEFAULT = EngineOptions()
-_SEEING = (ModelType.VLM, ModelType.OCR)
 
 
 class UntrustedCodeError(ValueError):
@@ -68,7 +67,7 @@ def load_backend(model: ModelInfo, options: EngineOptions = _DEFAULT) -> Backend
         raise UntrustedCodeError(model)
     if model.own_code:
         _log.warning("running code of %s (%s), because trust_remote_code is set", model.path, ", ".join(model.own_code))
-    loaded = load_vision(model.path, trusted) if model.type in _SEEING else _load_text(model, trusted)
+    loaded = load_vision(model.path, trusted) if model.type.sees else _load_text(model, trusted)
     device = device_kind()
     weights_of = loaded.weights
     if device == "cpu":

@@ -10,11 +10,11 @@ from mlx_vlm.utils import load_config, load_model, load_processor
 
 from actors.engine.pictures import PictureReader
 from actors.engine.prompt import TEXT_ALONE, NoPictures, ReadsPictures
+from actors.models import PICTURE_BYTES
 from scheduler.mlx.pictures import PictureFeatures
 from scheduler.mlx.vision_language import VisionLanguage
 
 _log = logging.getLogger(__name__)
-_FEATURE_BYTES = 256 << 20  # of pictures' features, kept for the next turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def load_vision(path: Path, trusted: bool) -> Loaded:
         model,
         tokenizer,
         config,
-        PictureReader(processor, str(token), token_id, PictureFeatures(network, _FEATURE_BYTES)),
+        PictureReader(processor, str(token), token_id, PictureFeatures(network, PICTURE_BYTES)),
     )
 
 

@@ -72,3 +72,8 @@ def test_a_mask_alone_costs_nothing_once_it_is_over():
 def test_more_tokens_than_there_may_be_are_refused(min_tokens):
     with pytest.raises(ValueError, match="min_tokens"):
         Request("a", (1,), 5, min_tokens=min_tokens)
+
+
+def test_what_is_no_word_of_a_prompt_is_not_penalised():
+    changes = LogitChanges.of(SamplingParams(repetition_penalty=1.5), (3, -7, -7, 4), 0, ())
+    assert sorted(changes.tokens) == [3, 4]
