@@ -28,7 +28,7 @@ def test_a_lost_node_takes_only_its_own(shown, tmp_path):
             [sys.executable, "-m", "tests.integration.cluster", shown, str(tmp_path), ray_files],
             cwd=ROOT,
             env=os.environ | environment,
-            timeout=120,
+            timeout=240,
             check=False,
             capture_output=True,
             text=True,
