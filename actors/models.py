@@ -16,6 +16,11 @@ class ModelType(StrEnum):
     EMBEDDING = "embedding"
     RERANKER = "reranker"
 
+    @property
+    def encodes(self) -> bool:
+        """Whether it turns texts into numbers, and generates nothing."""
+        return self in (ModelType.EMBEDDING, ModelType.RERANKER)
+
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:

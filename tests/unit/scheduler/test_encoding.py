@@ -124,7 +124,7 @@ def test_what_is_dropped_is_not_taken():
 
 @pytest.mark.parametrize("seed", range(5))
 def test_mixed_lengths_cost_less_than_a_sixth_more_and_few_forwards(seed):
-    lengths = [min(int(random.Random(f"{seed} {n}").lognormvariate(3.5, 0.9)) + 2, 512) for n in range(500)]
+    lengths = [min(int(random.Random(f"{seed} {n}").lognormvariate(3.5, 0.9)) + 2, 512) for n in range(500)]  # noqa: S311
     queue = EncodingQueue()
     queue.add("a", lengths)
     fed = forwards = 0
