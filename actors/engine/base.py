@@ -77,7 +77,7 @@ class EngineBase(ABC, Generic[ModelT]):
         """A consumer's stream is closed: nobody waits for its requests any more."""
 
     @abstractmethod
-    def _fail_all(self, message: str) -> None:
+    def _fail_all(self, error: EngineError) -> None:
         """End every request with an error."""
 
     def _ready(self, model: ModelT) -> None:
@@ -214,7 +214,7 @@ class EngineBase(ABC, Generic[ModelT]):
     def _on_broke(self, error: Exception) -> None:
         self._broken = f"{type(error).__name__}: {error}"
         _log.critical("the engine of %s broke", self.spec.model.model_id, exc_info=error)
-        self._fail_all(str(EngineError(self.spec.model.model_id, self._broken)))
+        self._fail_all(EngineError(self.spec.model.model_id, self._broken))
         self._send()
         for outbox in self._outboxes.values():
             outbox.close()

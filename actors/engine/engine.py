@@ -15,7 +15,7 @@ from actors.engine.requests import requests_of
 from actors.engine.step_thread import Abort, Add, Resize, StepThread
 from actors.engine.text import AnswerText, check_parameters, encode_prompt
 from actors.engine.token_text import TokenTexts
-from actors.errors import InvalidJobError
+from actors.errors import EngineError, InvalidJobError
 from scheduler.request import FinishReason
 from scheduler.scheduler import SchedulerConfig
 from scheduler.stats import SchedulerStats
@@ -223,8 +223,8 @@ class Engine(EngineBase[Backend]):
         if outbox is not None:
             outbox.put(delta)
 
-    def _fail_all(self, message: str) -> None:
+    def _fail_all(self, error: EngineError) -> None:
         for request_id, answer in tuple(self._answers.items()):
-            self._put(answer, Delta(request_id, finish_reason="error", error=message))
+            self._put(answer, Delta(request_id, finish_reason="error", error=str(error)))
             self._end(answer)
         self._choices.clear()
