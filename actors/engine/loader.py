@@ -22,6 +22,7 @@ from mlx_lm.utils import dequantize_model, load_model, load_tokenizer
 
 from actors.contracts import EngineOptions
 from actors.engine.backend import Backend
+from actors.engine.encoder_backend import EncoderBackend
 from actors.models import ModelInfo
 from scheduler.mlx import cpu
 from scheduler.mlx.cache import kv_cost
@@ -53,23 +54,25 @@ class UntrustedCodeError(ValueError):
         )
 
 
+def load(model: ModelInfo, options: EngineOptions) -> Backend | EncoderBackend:
+    """Load a model for the engine that its type gets."""
+    if model.type.encodes:
+        from actors.engine.encoder_loader import load_encoder
+
+        return load_encoder(model, options)
+    return load_backend(model, options)
+
+
 def load_backend(model: ModelInfo, options: EngineOptions = _DEFAULT) -> Backend:
     """Load a model and its tokenizer. Call on the thread that will step it.
 
     No code of the model's folder is run without `trust_remote_code`; where there is some, loading raises `UntrustedCodeError`
     before anything of the folder is read.
     """
-    trusted = options.trust_remote_code
-    if model.own_code and not trusted:
-        raise UntrustedCodeError(model)
-    if model.own_code:
-        _log.warning("running code of %s (%s), because trust_remote_code is set", model.path, ", ".join(model.own_code))
+    trusted = allow_own_code(model, options)
     network, config = load_model(model.path, lazy=True, trust_remote_code=trusted)
     device = device_kind()
-    if device == "cpu":
-        network = _for_cpu(network)
-    mx.eval(network.parameters())
-    network.eval()
+    network = for_this_device(network)
     tokenizer = load_tokenizer(model.path, {"trust_remote_code": trusted}, eos_token_ids=config.get("eos_token_id"))
     cost = kv_cost(network)
     head = look_at_last_position(network)
@@ -87,10 +90,40 @@ def load_backend(model: ModelInfo, options: EngineOptions = _DEFAULT) -> Backend
         vocabulary=vocabulary,
         stop_token_ids=frozenset(tokenizer.eos_token_ids),
         context_length=model.context_length or _FALLBACK_CONTEXT,
-        device=f"cpu with {_blas.name}" if device == "cpu" and _blas else device,
+        device=device_name(),
         device_bytes=gpu_memory if device == "cuda" else None,
-        warnings=(f"No fast BLAS was found: {CURE}.",) if device == "cpu" and _blas is None else (),
+        warnings=warnings(),
     )
+
+
+def allow_own_code(model: ModelInfo, options: EngineOptions) -> bool:
+    """Whether code of a model's folder may be run. Raises `UntrustedCodeError` where there is some and it may not."""
+    trusted = options.trust_remote_code
+    if model.own_code and not trusted:
+        raise UntrustedCodeError(model)
+    if model.own_code:
+        _log.warning("running code of %s (%s), because trust_remote_code is set", model.path, ", ".join(model.own_code))
+    return trusted
+
+
+def device_name() -> str:
+    """What computes here, and what multiplies matrices where that is a choice."""
+    device = device_kind()
+    return f"cpu with {_blas.name}" if device == "cpu" and _blas else device
+
+
+def warnings() -> tuple[str, ...]:
+    """What the user of any model should know of this machine."""
+    return (f"No fast BLAS was found: {CURE}.",) if device_kind() == "cpu" and _blas is None else ()
+
+
+def for_this_device(network: Any) -> Any:
+    """A network that was loaded lazily, its weights in memory and as this machine computes best with them."""
+    if device_kind() == "cpu":
+        network = _for_cpu(network)
+    mx.eval(network.parameters())
+    network.eval()
+    return network
 
 
 def _runner(network: Any, head: LastPosition | None, vocabulary: int) -> Runner:
@@ -120,6 +153,7 @@ def _for_cpu(network: Any) -> Any:
     network.set_dtype(mx.float32)
     cpu.tune()
     cpu.tune_products(network)
+    cpu.tune_activations(network)
     _log.info("running on the CPU: weights are held as dense float32")
     return network
 
