@@ -65,7 +65,8 @@ def gelu(x: mx.array) -> mx.array:
     """X times its share of the normal distribution, element by element, for float32 x. MLX's own error function takes 23 ns for each."""
     shares = _normal_shares()
     if shares is None or not _SMALL <= x.size < _COUNTABLE:
-        return nn.gelu(x)
+        slow: mx.array = nn.gelu(x)
+        return slow
     x = mx.contiguous(x)
     given = np.array(x, copy=False)
     found = np.empty(given.shape, np.float32)
