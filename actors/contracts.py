@@ -10,7 +10,7 @@ from actors.models import ModelInfo
 from scheduler.sampling import SamplingParams
 from scheduler.stats import SchedulerStats
 
-MLX_BACKEND = "actors.engine.loader:load_backend"
+MLX_BACKEND = "actors.engine.loader:load"
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +310,7 @@ class EngineSpec:
     Attributes:
         engine_id: Unique over every engine that ever ran: a model's second engine has another id than its first.
         model: What it serves.
-        backend: `module:function` of what loads the model, an `actors.engine.backend.LoadBackend`; imported in the
+        backend: `module:function` of what loads the model, an `actors.engine.kinds.LoadAny`; imported in the
             engine's process alone.
         memory_bytes: What it is expected to take, KV included.
         node: Where in a cluster it is to run, an id that `EngineHost.nodes` tells; empty where there is no choice.

@@ -91,14 +91,20 @@ class InvalidJobError(OmlxError):
 
 
 class ContextLengthError(InvalidJobError):
-    """A prompt doesn't fit the model's context."""
+    """A prompt doesn't fit the model's context, or a text what an encoder takes.
 
-    def __init__(self, prompt_tokens: int, context_length: int, param: str) -> None:
+    Args:
+        answers: Whether there must be room for an answer too.
+    """
+
+    def __init__(self, prompt_tokens: int, context_length: int, param: str, *, answers: bool = True) -> None:
         self.prompt_tokens = prompt_tokens
         self.context_length = context_length
         super().__init__(
             f"This model's context length is {context_length} tokens, and the prompt has {prompt_tokens}, "
-            f"which leaves no room for an answer. Shorten '{param}'.",
+            f"which leaves no room for an answer. Shorten '{param}'."
+            if answers
+            else f"This model takes at most {context_length} tokens, and '{param}' has {prompt_tokens}. Shorten it, or have it truncated.",
             param,
         )
 

@@ -6,7 +6,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-
 PICTURE_BYTES = 256 << 20
 """What an engine that sees keeps of pictures' features, at the most."""
 
@@ -24,6 +23,11 @@ class ModelType(StrEnum):
     def sees(self) -> bool:
         """Whether it takes pictures."""
         return self in (ModelType.VLM, ModelType.OCR)
+
+    @property
+    def encodes(self) -> bool:
+        """Whether it turns texts into numbers, and generates nothing."""
+        return self in (ModelType.EMBEDDING, ModelType.RERANKER)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Every call to Ray: the private runtime, the catalog actor, the engine actors, and clients for both.
 
-The classes that the actors wrap (`actors.catalog.Catalog`, `actors.engine.Engine`) know nothing of Ray.
+The classes that the actors wrap (`actors.catalog.Catalog`, the engines of `actors.engine`) know nothing of Ray.
 """
 
 import asyncio
@@ -27,7 +27,19 @@ import ray
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from actors.contracts import EngineClient, EngineInfo, EngineOptions, EngineSpec, EngineUsage, Job, Route
+from actors.contracts import (
+    EmbedJob,
+    EngineClient,
+    EngineInfo,
+    EngineOptions,
+    EngineSpec,
+    EngineUsage,
+    Job,
+    RerankJob,
+    Route,
+    Scores,
+    Vectors,
+)
 from actors.control import CatalogClient, CatalogConfig, CatalogStatus, RoutingTable, Served, SettingsView
 from actors.errors import CatalogError, EngineError, OmlxError
 from actors.logs import LogConfig
@@ -192,6 +204,14 @@ class RayEngineClient:
     async def abort(self, request_ids: Sequence[str]) -> None:
         await self._call(self._actor.abort.remote(tuple(request_ids)))
 
+    async def embed(self, job: EmbedJob) -> Vectors:
+        vectors: Vectors = await self._cancelling(self._actor.embed.remote(job))
+        return vectors
+
+    async def rerank(self, job: RerankJob) -> Scores:
+        scores: Scores = await self._cancelling(self._actor.rerank.remote(job))
+        return scores
+
     async def stream(self, consumer: str) -> AsyncIterator[bytes]:
         items = self._actor.stream.options(num_returns="streaming").remote(consumer)
         try:
@@ -219,6 +239,15 @@ class RayEngineClient:
 
     async def configure(self, options: EngineOptions) -> None:
         await self._call(self._actor.configure.remote(options))
+
+    async def _cancelling(self, reference: Awaitable[_T]) -> _T:
+        """A call's answer; whoever doesn't wait for it any more ends the call too."""
+        try:
+            return await self._call(reference)
+        except asyncio.CancelledError:
+            with suppress(RayError):
+                ray.cancel(reference)
+            raise
 
     async def _call(self, reference: Awaitable[_T]) -> _T:
         try:
@@ -361,11 +390,11 @@ class _EngineActor:
 
     def __init__(self, spec: EngineSpec, logs: LogConfig) -> None:
         logs.begin(f"engine-{spec.model.model_id}")
-        from actors.engine.engine import Engine
+        from actors.engine.kinds import new_engine
 
         module, _, function = spec.backend.partition(":")
-        load_backend = getattr(importlib.import_module(module), function)
-        self._engine = Engine(spec, load_backend, on_broken=self._end_soon)
+        load = getattr(importlib.import_module(module), function)
+        self._engine = new_engine(spec, load, on_broken=self._end_soon)
 
     async def stream(self, consumer: str) -> AsyncIterator[bytes]:
         async for item in self._engine.stream(consumer):

@@ -23,7 +23,20 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from actors.contracts import EngineClient, EngineInfo, EngineOptions, EngineSpec, EngineUsage, Job, StepItem, TokenPrompt
+from actors.contracts import (
+    EmbedJob,
+    EngineClient,
+    EngineInfo,
+    EngineOptions,
+    EngineSpec,
+    EngineUsage,
+    Job,
+    RerankJob,
+    Scores,
+    StepItem,
+    TokenPrompt,
+    Vectors,
+)
 from actors.control import CatalogConfig
 from actors.engine.engine import Engine
 from actors.logs import LogConfig
@@ -94,6 +107,12 @@ class Observed:
 
     async def configure(self, options: EngineOptions) -> None:
         await self._client.configure(options)
+
+    async def embed(self, job: EmbedJob) -> Vectors:
+        return await self._client.embed(job)
+
+    async def rerank(self, job: RerankJob) -> Scores:
+        return await self._client.rerank(job)
 
 
 def jobs(streams: int, tokens: int) -> list[Job]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from actors.contracts import EngineOptions
-from actors.models import ModelInfo
+from actors.models import PICTURE_BYTES, ModelInfo
 
 _log = logging.getLogger(__name__)
 
@@ -22,6 +22,7 @@ _GB = 1_000_000_000
 _HEADROOM = 4 * _GB  # for macOS and what else runs there: it panics under memory pressure
 _PROCESS = {"cpu": 400 * _MB, "metal": 400 * _MB, "cuda": 600 * _MB}  # an engine without a model; measured on the CPU: 330 MB
 _LEAST_TOKENS = 2048  # of KV that a load is worth while with
+_FORWARD = 256 * _MB  # of an encoder: what stands between its layers
 _UNKNOWN_KV = 256 * _MB  # where nobody can tell what a token takes; more for a large model
 
 
@@ -74,19 +75,24 @@ class Need:
 
 
 def base_bytes(model: ModelInfo, device: Device) -> int:
-    """What a model's weights and its process take once loaded. On the CPU, every weight becomes four bytes."""
+    """What a model's weights, its process and the pictures it keeps take once loaded. On the CPU, every weight becomes four bytes."""
     if device != "cpu":
         weights = model.size_bytes * 21 // 20
     elif model.parameters:
         weights = 4 * model.parameters
     else:
         weights = 2 * model.size_bytes
-    return weights + _PROCESS[device]
+    return weights + _PROCESS[device] + (PICTURE_BYTES if model.type.sees else 0)
 
 
 def need_of(model: ModelInfo, options: EngineOptions, device: Device) -> Need:
-    """What an engine of a model would take. `kv_cache_bytes` of the options, where it is set, is all the KV it gets."""
+    """What an engine of a model would take. `kv_cache_bytes` of the options, where it is set, is all the KV it gets.
+
+    Embedding models and rerankers keep no KV.
+    """
     base = base_bytes(model, device)
+    if model.type.encodes:
+        return Need(base + _FORWARD, 0, 0)
     if options.kv_cache_bytes is not None:
         return Need(base, options.kv_cache_bytes, options.kv_cache_bytes)
     per_token = model.kv_bytes_per_token * (2 if device == "cpu" else 1)

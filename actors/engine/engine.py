@@ -1,41 +1,33 @@
 """One model's engine: takes jobs, steps them on its own thread, and streams text back. A plain class, free of Ray."""
 
 import asyncio
-import logging
-import os
-from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from time import monotonic
 
-from actors.contracts import Delta, EngineInfo, EngineOptions, EngineSpec, EngineUsage, Job, TokenLogprob
+from actors.contracts import Delta, EmbedJob, EngineSpec, Job, RerankJob, Scores, TokenLogprob, Vectors
 from actors.engine.answer import Answer, Choice
 from actors.engine.backend import Backend, LoadBackend
-from actors.engine.memory import process_bytes
-from actors.engine.occupancy import Occupancy
-from actors.engine.outbox import Outbox
+from actors.engine.base import EngineBase
+from actors.engine.model_thread import Loading
 from actors.engine.prompt import Prompt, read_prompt
 from actors.engine.relay import StepRelay
 from actors.engine.requests import requests_of
-from actors.engine.step_thread import Abort, Add, Resize, StepCallbacks, StepThread, Stop
+from actors.engine.step_thread import Abort, Add, Resize, StepThread
 from actors.engine.text import AnswerText, check_parameters
 from actors.engine.token_text import TokenTexts
-from actors.errors import EngineError, InvalidJobError, InvalidSettingError, ModelLoadError, QueueFullError
-from scheduler.queue_bound import QueueBound
+from actors.errors import EngineError, InvalidJobError
 from scheduler.request import FinishReason
 from scheduler.scheduler import SchedulerConfig
 from scheduler.stats import SchedulerStats
 from scheduler.step import TokenEvent
 
-_log = logging.getLogger(__name__)
 _OVERTAKEN = 1024  # ids of aborts that found nothing: the jobs may still be on their way
-_LAST_WORDS_SECONDS = 1.0  # for consumers to take what is left for them
 
 
-class Engine:
-    """Everything runs on the event loop that `load` was first called on, but for the step thread.
+class Engine(EngineBase[Backend]):
+    """For models that generate. Everything runs on the event loop that `load` was first called on, but for the step thread.
 
     Args:
         spec: Who it is and what it serves.
@@ -44,47 +36,20 @@ class Engine:
     """
 
     def __init__(self, spec: EngineSpec, load_backend: LoadBackend, on_broken: Callable[[str], None]) -> None:
-        self.spec = spec
+        super().__init__(spec, on_broken)
         self._load_backend = load_backend
-        self._on_broken = on_broken
         self._arriving: dict[str, Job] = {}  # by their ids: not answers yet
         self._aborted: dict[str, None] = {}  # ids of aborts that found nothing, the oldest first
         self._answers: dict[str, Answer] = {}  # by their jobs' ids
         self._choices: dict[str, Choice] = {}  # by the ids of the scheduler's requests
-        self._outboxes: dict[str, Outbox] = {}
-        self._stats = SchedulerStats()
-        self._thread: StepThread | None = None
-        self._loaded: asyncio.Future[Backend] | None = None
-        self._load_seconds = 0.0
-        self._device_bytes: Callable[[], int] | None = None
         self._token_texts: TokenTexts | None = None
-        self._broken: str | None = None
-        self._retired = False
-        self._occupancy = Occupancy()
-        self._bound = QueueBound(_most_held(spec.options))
-        # One thread: a tokenizer is not to be called twice at once.
-        self._encoder = ThreadPoolExecutor(1, thread_name_prefix="omlx-encode")
-
-    async def load(self) -> EngineInfo:
-        """Load the model if it isn't yet; any number may wait for one load. Raises `ModelLoadError`."""
-        backend = await self._backend()
-        return EngineInfo(
-            engine_id=self.spec.engine_id,
-            model_id=self.spec.model.model_id,
-            pid=os.getpid(),
-            device=backend.device,
-            context_length=backend.context_length,
-            load_seconds=self._load_seconds,
-            warnings=backend.warnings,
-        )
 
     async def submit(self, consumer: str, job: Job) -> int:
         """Queue a job; see `actors.contracts.EngineClient`."""
         if job.request_id in self._aborted:
             del self._aborted[job.request_id]
             raise InvalidJobError(f"request {job.request_id!r} was aborted")
-        if self._retired:
-            raise EngineError(self.spec.model.model_id, "it takes no more requests")
+        self._check_open()
         self._occupancy.begin()
         try:
             return await self._take(consumer, job)
@@ -102,8 +67,7 @@ class Engine:
             if self._arriving.get(job.request_id) is job:
                 del self._arriving[job.request_id]
         requests = requests_of(backend, job, prompt)
-        if self._broken is not None:
-            raise EngineError(self.spec.model.model_id, self._broken)
+        self._check_unbroken()
         if consumer not in self._outboxes:
             raise InvalidJobError(f"consumer {consumer!r} has no stream open")
         if job.request_id in self._answers or any(request.request_id in self._choices for request in requests):
@@ -130,102 +94,36 @@ class Engine:
                 if len(self._aborted) > _OVERTAKEN:
                     del self._aborted[next(iter(self._aborted))]
 
-    async def stream(self, consumer: str) -> AsyncIterator[bytes]:
-        """The one stream of a consumer; see `actors.contracts.EngineClient`."""
-        outbox = Outbox(self._stats)
-        earlier = self._outboxes.get(consumer)
-        if earlier is not None:
-            earlier.close()
-        self._outboxes[consumer] = outbox
-        if self._broken is not None:
-            outbox.close()
-        try:
-            while (item := await outbox.take()) is not None:
-                yield item
-        finally:
-            if self._outboxes.get(consumer) is outbox:
-                del self._outboxes[consumer]
-                await self.abort([key for key, answer in self._answers.items() if answer.consumer == consumer])
+    async def embed(self, _job: EmbedJob) -> Vectors:
+        """Refused: it generates."""
+        raise self._generates()
 
-    async def usage(self) -> EngineUsage:
-        """What it is doing, and what it takes."""
-        taken = process_bytes() if self._device_bytes is None else self._device_bytes()
-        return EngineUsage(self._occupancy.held, self._occupancy.idle_seconds, taken, self._retired)
+    async def rerank(self, _job: RerankJob) -> Scores:
+        """Refused: it generates."""
+        raise self._generates()
 
-    async def retire(self, *, only_if_idle: bool = False) -> bool:
-        """Take no more jobs; see `actors.contracts.EngineClient`. Last words that nobody has fetched yet count as work too."""
-        if only_if_idle and (self._occupancy.held or not all(outbox.is_empty for outbox in self._outboxes.values())):
-            return False
-        self._retired = True
-        return True
-
-    async def idle(self) -> None:
-        """Return when no job is in flight, and its last words have been fetched, unless nobody comes for them."""
-        await self._occupancy.empty()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_LAST_WORDS_SECONDS):
-                for outbox in tuple(self._outboxes.values()):
-                    await outbox.emptied()
-
-    async def configure(self, options: EngineOptions) -> None:
-        """Have another batch and queue from the next step on; other options stay. Raises `InvalidSettingError`."""
-        batch = options.max_concurrent_requests
-        if batch < 1:
-            raise InvalidSettingError("max_concurrent_requests", f"An engine answers at least 1 request at once, not {batch}.")
-        changed = replace(self.spec.options, max_concurrent_requests=batch, max_queued_requests=options.max_queued_requests)
-        self.spec = replace(self.spec, options=changed)
-        self._bound.resize(_most_held(changed))
-        if self._thread is not None:
-            self._thread.put(Resize(batch))
-
-    async def stop(self) -> None:
-        """End the step thread and every stream; requests still running end without another word."""
-        if self._thread is not None:
-            self._thread.put(Stop())
-            await asyncio.to_thread(self._thread.join)
-        for outbox in self._outboxes.values():
-            outbox.close()
-        self._encoder.shutdown(wait=False, cancel_futures=True)
+    def _generates(self) -> InvalidJobError:
+        model = self.spec.model
+        return InvalidJobError(
+            f"'{model.model_id}' is of type {model.type}, which generates text: it neither embeds nor reranks.", "model"
+        )
 
     async def _encoded(self, job: Job) -> tuple[Backend, Prompt]:
         """The model, loaded, and a job's prompt in its tokens. Raises `InvalidJobError` or `QueueFullError`."""
-        backend = await self._backend()
+        backend = await self._model()
         self._check_room()
         check_parameters(backend.vocabulary, job)
         loop = asyncio.get_running_loop()
         reading = partial(read_prompt, backend.tokenizer, backend.vocabulary, backend.pictures, job)
         return backend, await loop.run_in_executor(self._encoder, reading)
 
-    async def _backend(self) -> Backend:
-        if self._loaded is None:
-            self._start_loading()
-        assert self._loaded is not None
-        return await asyncio.shield(self._loaded)
-
     @property
     def _step_thread(self) -> StepThread:
-        assert self._thread is not None
+        assert isinstance(self._thread, StepThread)
         return self._thread
 
-    def _start_loading(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._loaded = loop.create_future()
-        began = monotonic()
-
-        def loaded(backend: Backend) -> None:
-            loop.call_soon_threadsafe(self._on_loaded, backend, monotonic() - began)
-
-        def load_failed(error: Exception) -> None:
-            loop.call_soon_threadsafe(self._on_load_failed, error)
-
-        def broke(error: Exception) -> None:
-            loop.call_soon_threadsafe(self._on_broke, error)
-
-        self._thread = StepThread(
-            load=self._load_on_thread,
-            callbacks=StepCallbacks(loaded, load_failed, StepRelay(loop, self._on_steps).put, broke),
-        )
-        self._thread.start()
+    def _new_thread(self, loading: Loading[Backend]) -> StepThread:
+        return StepThread(self._load_on_thread, loading, StepRelay(asyncio.get_running_loop(), self._on_steps).put)
 
     def _load_on_thread(self) -> tuple[Backend, SchedulerConfig]:
         """The model, and the scheduler's bounds for it. Its context is what the KV budget has room for, at the most."""
@@ -247,12 +145,15 @@ class Engine:
         )
         return backend, config
 
-    def _check_room(self) -> None:
-        held = len(self._answers)
-        retry_after = self._bound.retry_after(held, monotonic())
-        if retry_after is not None:
-            waiting = held - self.spec.options.max_concurrent_requests
-            raise QueueFullError(self.spec.model.model_id, waiting, retry_after)
+    def _held(self) -> int:
+        return len(self._answers)
+
+    def _resized(self, most: int) -> None:
+        if self._thread is not None:
+            self._thread.put(Resize(most))
+
+    async def _abandon(self, consumer: str) -> None:
+        await self.abort([key for key, answer in self._answers.items() if answer.consumer == consumer])
 
     def _cut_off(self, answer: Answer) -> None:
         """End every choice that has not ended; nothing more is said of them."""
@@ -277,20 +178,8 @@ class Engine:
         if outbox is not None:
             outbox.send(self._stats)
 
-    def _on_loaded(self, backend: Backend, seconds: float) -> None:
-        assert self._loaded is not None
-        self._load_seconds = seconds
-        self._device_bytes = backend.device_bytes
-        self._token_texts = TokenTexts(backend.tokenizer)
-        self._occupancy.loaded()
-        _log.info("loaded %s on %s in %.1f s", self.spec.model.model_id, backend.device, seconds)
-        self._loaded.set_result(backend)
-
-    def _on_load_failed(self, error: Exception) -> None:
-        assert self._loaded is not None
-        _log.error("loading %s failed", self.spec.model.model_id, exc_info=error)
-        self._loaded.set_exception(ModelLoadError(self.spec.model.model_id, f"{type(error).__name__}: {error}"))
-        self._loaded.exception()  # it is the waiters' to report; there may be none left
+    def _ready(self, model: Backend) -> None:
+        self._token_texts = TokenTexts(model.tokenizer)
 
     def _on_steps(self, events: Sequence[TokenEvent], stats: SchedulerStats) -> None:
         self._stats = stats
@@ -298,8 +187,7 @@ class Engine:
             choice = self._choices.get(event.request_id)
             if choice is not None:  # else it was aborted meanwhile
                 self._put(choice.answer, self._delta(choice, event))
-        for outbox in self._outboxes.values():
-            outbox.send(stats)
+        self._send()
 
     def _delta(self, choice: Choice, event: TokenEvent) -> Delta:
         choice.answer.completion_tokens += 1
@@ -338,19 +226,8 @@ class Engine:
         if outbox is not None:
             outbox.put(delta)
 
-    def _on_broke(self, error: Exception) -> None:
-        self._broken = f"{type(error).__name__}: {error}"
-        _log.critical("the engine of %s broke", self.spec.model.model_id, exc_info=error)
-        message = str(EngineError(self.spec.model.model_id, self._broken))
+    def _fail_all(self, error: EngineError) -> None:
         for request_id, answer in tuple(self._answers.items()):
-            self._put(answer, Delta(request_id, finish_reason="error", error=message))
+            self._put(answer, Delta(request_id, finish_reason="error", error=str(error)))
             self._end(answer)
         self._choices.clear()
-        for outbox in self._outboxes.values():
-            outbox.send(self._stats)
-            outbox.close()
-        self._on_broken(self._broken)
-
-
-def _most_held(options: EngineOptions) -> int:
-    return options.max_concurrent_requests + options.max_queued_requests

@@ -23,6 +23,7 @@ from mlx_lm.utils import dequantize_model, load_model, load_tokenizer
 
 from actors.contracts import EngineOptions
 from actors.engine.backend import Backend
+from actors.engine.encoder_backend import EncoderBackend
 from actors.engine.prompt import NoPictures, ReadsPictures
 from actors.engine.vision_loader import Loaded, load_vision, taken_pictures
 from actors.models import ModelInfo
@@ -56,24 +57,25 @@ class UntrustedCodeError(ValueError):
         )
 
 
+def load(model: ModelInfo, options: EngineOptions) -> Backend | EncoderBackend:
+    """Load a model for the engine that its type gets."""
+    if model.type.encodes:
+        from actors.engine.encoder_loader import load_encoder
+
+        return load_encoder(model, options)
+    return load_backend(model, options)
+
+
 def load_backend(model: ModelInfo, options: EngineOptions = _DEFAULT) -> Backend:
     """Load a model and its tokenizer. Call on the thread that will step it.
 
     No code of the model's folder is run without `trust_remote_code`; where there is some, loading raises `UntrustedCodeError`
     before anything of the folder is read.
     """
-    trusted = options.trust_remote_code
-    if model.own_code and not trusted:
-        raise UntrustedCodeError(model)
-    if model.own_code:
-        _log.warning("running code of %s (%s), because trust_remote_code is set", model.path, ", ".join(model.own_code))
+    trusted = allow_own_code(model, options)
     loaded = load_vision(model.path, trusted) if model.type.sees else _load_text(model, trusted)
     device = device_kind()
-    weights_of = loaded.weights
-    if device == "cpu":
-        _for_cpu(weights_of)
-    mx.eval(weights_of.parameters())
-    weights_of.eval()
+    weights_of = for_this_device(loaded.weights)
     pictures = taken_pictures(loaded)
     network, tokenizer, config = loaded.network, loaded.tokenizer, loaded.config
     cost = kv_cost(network)
@@ -92,16 +94,14 @@ def load_backend(model: ModelInfo, options: EngineOptions = _DEFAULT) -> Backend
         vocabulary=vocabulary,
         stop_token_ids=frozenset(tokenizer.eos_token_ids),
         context_length=model.context_length or _FALLBACK_CONTEXT,
-        device=f"cpu with {_blas.name}" if device == "cpu" and _blas else device,
+        device=device_name(),
         pictures=pictures,
         device_bytes=gpu_memory if device == "cuda" else None,
-        warnings=tuple(_warnings(device, pictures, seeing=loaded.pictures is not None)),
+        warnings=(*warnings(), *_refusals(pictures, seeing=loaded.pictures is not None)),
     )
 
 
-def _warnings(device: str, pictures: ReadsPictures, *, seeing: bool) -> Iterator[str]:
-    if device == "cpu" and _blas is None:
-        yield f"No fast BLAS was found: {CURE}."
+def _refusals(pictures: ReadsPictures, *, seeing: bool) -> Iterator[str]:
     if seeing and isinstance(pictures, NoPictures):
         yield f"Pictures are refused: {pictures.reason}."
 
@@ -110,6 +110,36 @@ def _load_text(model: ModelInfo, trusted: bool) -> Loaded:
     network, config = load_model(model.path, lazy=True, trust_remote_code=trusted)
     tokenizer = load_tokenizer(model.path, {"trust_remote_code": trusted}, eos_token_ids=config.get("eos_token_id"))
     return Loaded(network, network, tokenizer, config)
+
+
+def allow_own_code(model: ModelInfo, options: EngineOptions) -> bool:
+    """Whether code of a model's folder may be run. Raises `UntrustedCodeError` where there is some and it may not."""
+    trusted = options.trust_remote_code
+    if model.own_code and not trusted:
+        raise UntrustedCodeError(model)
+    if model.own_code:
+        _log.warning("running code of %s (%s), because trust_remote_code is set", model.path, ", ".join(model.own_code))
+    return trusted
+
+
+def device_name() -> str:
+    """What computes here, and what multiplies matrices where that is a choice."""
+    device = device_kind()
+    return f"cpu with {_blas.name}" if device == "cpu" and _blas else device
+
+
+def warnings() -> tuple[str, ...]:
+    """What the user of any model should know of this machine."""
+    return (f"No fast BLAS was found: {CURE}.",) if device_kind() == "cpu" and _blas is None else ()
+
+
+def for_this_device(network: Any) -> Any:
+    """A network that was loaded lazily, its weights in memory and as this machine computes best with them."""
+    if device_kind() == "cpu":
+        _for_cpu(network)
+    mx.eval(network.parameters())
+    network.eval()
+    return network
 
 
 def _runner(network: Any, head: LastPosition | None, vocabulary: int) -> Runner:
@@ -139,6 +169,7 @@ def _for_cpu(network: Any) -> None:
     network.set_dtype(mx.float32)
     cpu.tune()
     cpu.tune_products(network)
+    cpu.tune_activations(network)
     _log.info("running on the CPU: weights are held as dense float32")
 
 

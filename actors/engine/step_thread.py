@@ -1,11 +1,10 @@
-"""The one thread that touches the model: it loads it, and steps it while there is work."""
+"""The thread that steps a model which generates, while there is work."""
 
-import queue
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from actors.engine.backend import Backend
+from actors.engine.model_thread import Loading, ModelThread, Stop
 from scheduler.core import EngineCore
 from scheduler.request import Request
 from scheduler.scheduler import SchedulerConfig
@@ -34,56 +33,29 @@ class Resize:
     max_num_seqs: int
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """End the thread."""
+class StepThread(ModelThread):
+    """Runs `EngineCore` on its own thread.
 
-
-Command = Add | Abort | Resize | Stop
-
-
-@dataclass(frozen=True, slots=True)
-class StepCallbacks:
-    """Whom the thread tells what; called on the thread itself.
-
-    Attributes:
-        loaded: The model is there.
-        load_failed: It isn't, and the thread ends.
-        stepped: One step's events and the numbers after it.
-        broke: A step raised, and the thread ends; the model's state can't be trusted any more.
+    Args:
+        load: Loads the model, and says within which bounds it is to be stepped.
+        loading: Who is told what becomes of the model.
+        stepped: Called with one step's events and the numbers after it, on the thread itself.
     """
 
-    loaded: Callable[[Backend], None]
-    load_failed: Callable[[Exception], None]
-    stepped: Callable[[tuple[TokenEvent, ...], SchedulerStats], None]
-    broke: Callable[[Exception], None]
+    def __init__(
+        self,
+        load: Callable[[], tuple[Backend, SchedulerConfig]],
+        loading: Loading[Backend],
+        stepped: Callable[[tuple[TokenEvent, ...], SchedulerStats], None],
+    ) -> None:
+        super().__init__("omlx-step", loading)
+        self._load_model = load
+        self._stepped = stepped
 
-
-class StepThread(threading.Thread):
-    """Runs `EngineCore` on its own thread: commands in by a queue, events out by callbacks."""
-
-    def __init__(self, load: Callable[[], tuple[Backend, SchedulerConfig]], callbacks: StepCallbacks) -> None:
-        super().__init__(name="omlx-step", daemon=True)
-        self._load = load
-        self._callbacks = callbacks
-        self._inbox: queue.SimpleQueue[Command] = queue.SimpleQueue()
-
-    def put(self, command: Command) -> None:
-        """Hand the thread a command, to be obeyed before its next step. May be called from any thread."""
-        self._inbox.put(command)
-
-    def run(self) -> None:
-        """Load, then step until told to stop."""
-        try:
-            backend, config = self._load()
-        except Exception as error:
-            self._callbacks.load_failed(error)
-            return
-        self._callbacks.loaded(backend)
-        try:
-            self._step_until_stopped(EngineCore(backend.runner, config))
-        except Exception as error:
-            self._callbacks.broke(error)
+    def _load(self) -> Callable[[], None]:
+        backend, config = self._load_model()
+        self._loading.loaded(backend)
+        return lambda: self._step_until_stopped(EngineCore(backend.runner, config))
 
     def _step_until_stopped(self, core: EngineCore) -> None:
         while True:
@@ -99,13 +71,6 @@ class StepThread(threading.Thread):
                     case Stop():
                         return
             output = core.step()
-            self._callbacks.stepped(output.events, core.stats)
+            self._stepped(output.events, core.stats)
             if not core.has_work:
                 core.check_integrity()
-
-    def _commands(self, *, wait: bool) -> Iterator[Command]:
-        """What has been handed in; waits for the first when there is nothing else to do."""
-        if wait:
-            yield self._inbox.get()
-        while not self._inbox.empty():
-            yield self._inbox.get()

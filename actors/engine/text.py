@@ -39,6 +39,10 @@ class Tokenizer(Protocol):
 
     chat_template: Any
 
+    def __hash__(self) -> int:
+        """By identity."""
+        ...
+
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
         """Text to token ids."""
         ...

@@ -6,16 +6,21 @@ half of its matrix products. Here everything is done with powers of two, which f
 multiplications; for small ones, the cost of so many operations would be more than what they save.
 """
 
+import ctypes
+import functools
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import mlx.core as mx
+import numpy as np
 from mlx import nn
-from mlx_lm.models import activations, base
+from mlx_lm.models import activations
 
 _LOG2_E = 1.4426950408889634
 _SMALL = 1 << 14  # elements below which MLX's own single operation takes less time than the several here
 _LARGE = 1 << 16  # elements from which sixteen cheap operations take less time than one power
+_COUNTABLE = 1 << 31  # elements that MKL's functions take at once, and beyond
 _ROUND = 12582912.0  # 1.5 * 2**23: a float32 near it has no fraction, and its low bits are the integer
 _LOWEST, _HIGHEST = -126.0, 127.0  # powers that are normal float32
 _TRANSPOSED = (*range(3, 7), 12)  # rows with which a product is faster with the weight's rows as its own, the last and beyond
@@ -44,6 +49,29 @@ def exp2(x: mx.array) -> mx.array:
 def swiglu(gate: mx.array, x: mx.array) -> mx.array:
     """silu(gate) * x, element by element, with silu(g) = g / (1 + exp(-g))."""
     return gate * x / (1.0 + exp2(gate * -_LOG2_E))
+
+
+@functools.cache
+def _normal_shares() -> Any:
+    """MKL's function for the normal distribution's shares, which works on a whole array at once; None where another BLAS is in use."""
+    function = getattr(ctypes.CDLL(None), "vsCdfNorm", None)
+    if function is not None:
+        function.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+        function.restype = None
+    return function
+
+
+def gelu(x: mx.array) -> mx.array:
+    """X times its share of the normal distribution, element by element, for float32 x. MLX's own error function takes 23 ns for each."""
+    shares = _normal_shares()
+    if shares is None or not _SMALL <= x.size < _COUNTABLE:
+        slow: mx.array = nn.gelu(x)
+        return slow
+    x = mx.contiguous(x)
+    given = np.array(x, copy=False)
+    found = np.empty(given.shape, np.float32)
+    shares(given.size, given.ctypes.data, found.ctypes.data)
+    return x * mx.array(found)
 
 
 def attention(queries: mx.array, keys: mx.array, values: mx.array, scale: float, mask: Any) -> mx.array:
@@ -107,8 +135,8 @@ def product(x: mx.array, weight: mx.array) -> mx.array:
 
 class _Linear(nn.Linear):  # type: ignore[misc]
     def __call__(self, x: mx.array) -> mx.array:
-        made = product(x, self.weight)
-        return made + self.bias if "bias" in self else made
+        # With a bias, MLX adds it within the product, in the order that it needs for that.
+        return super().__call__(x) if "bias" in self else product(x, self.weight)
 
 
 def tune_products(model: Any) -> None:
@@ -118,26 +146,51 @@ def tune_products(model: Any) -> None:
             module.__class__ = _Linear
 
 
+class _Gelu(nn.GELU):  # type: ignore[misc]
+    def __call__(self, x: mx.array) -> mx.array:
+        return gelu(x) if x.dtype == mx.float32 else nn.gelu(x)
+
+
+def tune_activations(model: Any) -> None:
+    """Let a model's layers that are an exact GELU use `gelu`."""
+    for module in model.modules():
+        if type(module) is nn.GELU and module._approx == "none":  # noqa: SLF001 - it is told nowhere else
+            module.__class__ = _Gelu
+
+
 def tune() -> None:
-    """Let every mlx-lm model of this process use these functions, in place of those that its module imported by name.
+    """Let every model of mlx-lm and mlx-vlm in this process use these functions, in place of those that its module imported by name.
 
     Call once a model has been loaded: modules that are imported later keep the slow ones, which are as right.
     """
-    slow_swiglu, slow_attention = activations.swiglu, base.scaled_dot_product_attention
+    slow_swiglu = activations.swiglu
 
     def gate(gated: mx.array, x: mx.array) -> Any:
         return slow_swiglu(gated, x) if gated.size < _SMALL else swiglu(gated, x)
 
+    _replace("mlx_lm.models.", "swiglu", slow_swiglu, gate)
+    for library in ("mlx_lm.models", "mlx_vlm.models"):
+        base = sys.modules.get(f"{library}.base")
+        if base is not None:
+            slow = base.scaled_dot_product_attention
+            _replace(f"{library}.", "scaled_dot_product_attention", slow, _attending(slow))
+
+
+def _attending(slow: Callable[..., Any]) -> Callable[..., Any]:
+    """A library's own attention, done by `attention` where that can."""
+
     def attend(
         queries: mx.array, keys: Any, values: Any, cache: Any, scale: float, mask: Any, sinks: mx.array | None = None
     ) -> Any:
-        if sinks is not None or hasattr(cache, "bits") or queries.dtype != mx.float32:
-            return slow_attention(queries, keys, values, cache, scale=scale, mask=mask, sinks=sinks)
+        plain = isinstance(keys, mx.array) and not hasattr(cache, "bits") and sinks is None
+        if not plain or queries.dtype != mx.float32:
+            return slow(queries, keys, values, cache, scale=scale, mask=mask, sinks=sinks)
         return attention(queries, keys, values, scale, mask)
 
-    for name, module in list(sys.modules.items()):
-        if name.startswith("mlx_lm.models."):
-            if getattr(module, "swiglu", None) is slow_swiglu:
-                module.swiglu = gate  # type: ignore[attr-defined]
-            if getattr(module, "scaled_dot_product_attention", None) is slow_attention:
-                module.scaled_dot_product_attention = attend  # type: ignore[attr-defined]
+    return attend
+
+
+def _replace(within: str, name: str, old: Any, new: Any) -> None:
+    for module_name, module in list(sys.modules.items()):
+        if module_name.startswith(within) and getattr(module, name, None) is old:
+            setattr(module, name, new)

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from actors.contracts import ChatPrompt, EngineOptions, EngineSpec, Job, LikelyToken, StepItem, TextPrompt
+from actors.contracts import ChatPrompt, EngineOptions, Job, LikelyToken, StepItem, TextPrompt
 from actors.errors import (
     ContextLengthError,
     EngineError,
@@ -17,32 +17,8 @@ from actors.errors import (
     QueueFullError,
 )
 from scheduler.sampling import SamplingParams
-from tests.fakes.model import CONTEXT, ECHO_BACKEND, model_info
-
-
-@asynccontextmanager
-async def engine(world, model_id="echo", batch=3, queue=100):
-    options = EngineOptions(batch, queue)
-    spec = EngineSpec(f"{model_id}-{uuid4().hex[:6]}", model_info(model_id), options, ECHO_BACKEND, memory_bytes=10_000_000)
-    client = await world.host.start(spec)
-    try:
-        yield client
-    finally:
-        await world.host.kill(spec.engine_id)
-
-
-@asynccontextmanager
-async def reading(client, consumer="ingress"):
-    """The deltas of a consumer's stream, once it is open."""
-    async with aclosing(client.stream(consumer)) as items:
-        assert StepItem.decode(await anext(items)).deltas == ()
-
-        async def deltas():
-            async for item in items:
-                for delta in StepItem.decode(item).deltas:
-                    yield delta
-
-        yield deltas()
+from tests.contracts.clients import engine, reading
+from tests.fakes.model import CONTEXT
 
 
 def job(text, request_id=None, **options):

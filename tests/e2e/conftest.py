@@ -1,12 +1,18 @@
 """The real demo model, most often behind `omlx serve` as a process of its own."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from benchmarks.embedding_model import embedding_model
 from benchmarks.server import demo_model_dir, running_server
 
 CACHE = Path(__file__).parents[2] / ".cache" / "models"
+REFERENCE = CACHE.parent / "reference-venv"
+REFERENCE_PACKAGES = ("torch==2.13.0", "sentence-transformers>=5.4,<7")
 
 
 def pytest_collection_modifyitems(items):
@@ -26,3 +32,24 @@ def server(demo_models):
     """One server for all tests that leave it as they found it."""
     with running_server(demo_models) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """The folder of a real embedding model, fetched once a checkout."""
+    return embedding_model(CACHE)
+
+
+@pytest.fixture(scope="session")
+def reference_python() -> str:
+    """A Python with sentence-transformers, in an environment of its own; made once a checkout, and anew where that was broken off."""
+    python, complete = REFERENCE / "bin" / "python", REFERENCE / "complete"
+    wanted = "\n".join(REFERENCE_PACKAGES)
+    if not complete.exists() or complete.read_text() != wanted:
+        environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(REFERENCE)], check=True, timeout=120)
+        subprocess.run(
+            [str(python), "-m", "pip", "install", "--quiet", *REFERENCE_PACKAGES], check=True, timeout=1800, env=environment
+        )
+        complete.write_text(wanted)
+    return str(python)

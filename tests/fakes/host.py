@@ -1,12 +1,11 @@
-"""Engines in this process: real `Engine`s over a model without a tensor, started, found and killed like processes."""
+"""Engines in this process: real ones over a model without a tensor, started, found and killed like processes."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 
-from actors.contracts import EngineInfo, EngineOptions, EngineSpec, EngineUsage, Job
-from actors.engine.backend import LoadBackend
-from actors.engine.engine import Engine
+from actors.contracts import EmbedJob, EngineInfo, EngineOptions, EngineSpec, EngineUsage, Job, RerankJob, Scores, Vectors
+from actors.engine.kinds import LoadAny, new_engine
 from actors.errors import EngineError
 from tests.fakes.model import echo_backend
 
@@ -18,11 +17,11 @@ class LocalEngine:
         takes: What a process of its own would take, in bytes.
     """
 
-    def __init__(self, spec: EngineSpec, load_backend: LoadBackend, takes: Callable[[EngineSpec], int]) -> None:
+    def __init__(self, spec: EngineSpec, load_backend: LoadAny, takes: Callable[[EngineSpec], int]) -> None:
         self.takes = takes
         self.killed = asyncio.Event()  # it says not another word
         self.dead = asyncio.Event()  # killed, or broken with its last words said
-        self.engine = Engine(spec, load_backend, on_broken=lambda _reason: self.dead.set())
+        self.engine = new_engine(spec, load_backend, on_broken=lambda _reason: self.dead.set())
 
     @property
     def spec(self) -> EngineSpec:
@@ -48,6 +47,12 @@ class LocalEngineClient:
 
     async def abort(self, request_ids: Sequence[str]) -> None:
         await self._alive(self._local.engine.abort(request_ids))
+
+    async def embed(self, job: EmbedJob) -> Vectors:
+        return await self._alive(self._local.engine.embed(job))
+
+    async def rerank(self, job: RerankJob) -> Scores:
+        return await self._alive(self._local.engine.rerank(job))
 
     async def stream(self, consumer: str) -> AsyncIterator[bytes]:
         items = self._local.engine.stream(consumer)
@@ -101,7 +106,7 @@ class LocalHost:
 
     def __init__(
         self,
-        load_backend: LoadBackend = echo_backend,
+        load_backend: LoadAny = echo_backend,
         takes: Callable[[EngineSpec], int] = lambda spec: spec.memory_bytes,
     ) -> None:
         self.load_backend = load_backend

@@ -9,9 +9,11 @@ from typing import Any
 
 from actors.contracts import EngineOptions
 from actors.engine.backend import Backend
+from actors.engine.encoder_backend import EncoderBackend
 from actors.models import ModelInfo
 from scheduler.sampling import SamplingParams
 from scheduler.step import StepPlan, StepResult, TokenLogprobs
+from tests.fakes.encoder import byte_encoder
 
 END = 256  # after the 256 byte tokens
 CONTEXT = 4096
@@ -183,10 +185,15 @@ class ByteTokenizer:
         return message["content"] if chat_template is None else chat_template.format(**message, **variables)
 
 
-def echo_backend(model: ModelInfo, _options: EngineOptions | None = None) -> Backend:
-    """What an engine loads in place of a model, by the model's name: `echo`, `endless`, `drifting`, `breaks`, or `unloadable`."""
+def echo_backend(model: ModelInfo, _options: EngineOptions | None = None) -> Backend | EncoderBackend:
+    """What an engine loads in place of a model, by the model's name: `echo`, `endless`, `drifting`, `breaks`, or `unloadable`.
+
+    An embedding model or reranker is one of `tests.fakes.encoder`.
+    """
     if model.model_id == "unloadable":
         raise ValueError("its weights are of no known kind")
+    if model.type.encodes:
+        return byte_encoder(model)
     runners = {"drifting": DriftingRunner, "endless": EndlessRunner, "breaks": lambda: BrokenRunner(at=4)}
     runner = runners.get(model.model_id, EchoRunner)()
     return Backend(runner, ByteTokenizer(), END + 1, frozenset({END}), CONTEXT, "cpu")

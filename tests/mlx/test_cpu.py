@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from mlx import nn
 
+from scheduler.mlx import cpu
 from scheduler.mlx.cpu import attention, exp2, swiglu
 from scheduler.mlx.head import look_at_last_position
 from tests.mlx.tiny import tiny_model
@@ -27,6 +28,22 @@ def test_swiglu(rows):
     gate, x = mx.random.normal((rows, 512)) * 20, mx.random.normal((rows, 512))
     assert mx.allclose(swiglu(gate, x), nn.silu(gate) * x, rtol=1e-4, atol=1e-6)
     assert mx.allclose(swiglu(mx.full((rows, 512), -1e4), x), mx.zeros(1), atol=1e-6)
+
+
+@pytest.mark.parametrize("rows", [1, 40, 300])
+def test_gelu(rows):
+    x = mx.random.normal((rows, 512)).transpose() * 4  # not as it stands in memory
+    assert mx.allclose(cpu.gelu(x), nn.gelu(x), rtol=1e-5, atol=1e-6)
+    assert mx.allclose(cpu.gelu(mx.full((rows, 512), -1e4)), mx.zeros(1))
+
+
+def test_layers_that_are_an_exact_gelu_are_replaced_and_others_are_not():
+    layers = nn.Sequential(nn.GELU(), nn.GELU("tanh"), nn.Linear(4, 4))
+    cpu.tune_activations(layers)
+    assert [type(layer) is nn.GELU for layer in layers.layers] == [False, True, False]
+    x = mx.random.normal((300, 512))
+    assert mx.allclose(layers.layers[0](x), nn.gelu(x), rtol=1e-5, atol=1e-6)
+    assert layers.layers[0](x.astype(mx.bfloat16)).dtype == mx.bfloat16
 
 
 def masks(rows, length, span):

@@ -4,7 +4,7 @@ import mlx.core as mx
 import pytest
 
 from scheduler.mlx.pictures import Picture, PictureFeatures, PicturePrompt
-from scheduler.mlx.prompt_inputs import Fed, Features, gather
+from scheduler.mlx.prompt_inputs import Features, Fed, gather
 
 SIZE = 4
 

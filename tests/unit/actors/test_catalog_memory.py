@@ -6,7 +6,7 @@ import pytest
 
 from actors.catalog.memory import Machine, base_bytes, cgroup_limits, need_of, this_machine
 from actors.contracts import EngineOptions
-from actors.models import ModelInfo
+from actors.models import PICTURE_BYTES, ModelInfo, ModelType
 
 GB = 1_000_000_000
 
@@ -53,6 +53,21 @@ def test_kv_takes_twice_as_much_on_the_cpu_and_is_guessed_where_the_configuratio
     assert need_of(short, EngineOptions(), "cpu").least_kv == 2 * need_of(short, EngineOptions(), "metal").least_kv == 2000
     unknown = need_of(model(), EngineOptions(), "cpu")
     assert 0 < unknown.least_kv <= unknown.most_kv
+
+
+@pytest.mark.parametrize("type_", [ModelType.EMBEDDING, ModelType.RERANKER])
+@pytest.mark.parametrize("options", [EngineOptions(), EngineOptions(kv_cache_bytes=777)])
+def test_what_embeds_or_reranks_gets_no_kv(type_, options):
+    encoder = model(type=type_, kv_bytes_per_token=100, context_length=10_000)
+    need = need_of(encoder, options, "cpu")
+    assert (need.least_kv, need.most_kv, need.kv(100 * GB)) == (0, 0, 0)
+    assert base_bytes(encoder, "cpu") < need.least < base_bytes(encoder, "cpu") + GB
+
+
+def test_what_sees_has_room_for_pictures():
+    words, pictures = (base_bytes(model(type=type_), "cpu") for type_ in (ModelType.LLM, ModelType.VLM))
+    assert pictures - words == PICTURE_BYTES
+    assert base_bytes(model(type=ModelType.OCR), "cpu") == pictures
 
 
 def test_limits_of_control_groups_are_found_from_a_group_up_to_the_root(tmp_path):

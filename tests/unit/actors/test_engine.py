@@ -5,7 +5,7 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from actors.contracts import EngineSpec, Job, StepItem, TextPrompt
-from actors.engine import engine as engine_module
+from actors.engine import base
 from actors.engine.engine import Engine
 from actors.errors import InvalidJobError
 from tests.fakes.model import echo_backend, model_info
@@ -44,7 +44,7 @@ def test_last_words_are_fetched_before_an_engine_counts_as_idle():
 
 
 def test_nobody_is_waited_for_for_ever(monkeypatch):
-    monkeypatch.setattr(engine_module, "_LAST_WORDS_SECONDS", 0.01)
+    monkeypatch.setattr(base, "_LAST_WORDS_SECONDS", 0.01)
 
     async def use(engine, _items):
         await engine.submit("ingress", Job("a", TextPrompt("hi")))
