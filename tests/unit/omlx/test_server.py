@@ -1,12 +1,13 @@
 """What a person is told to type at the start can be typed."""
 
+import asyncio
 import logging
 import socket
 from pathlib import Path
 
 from actors.control import Served
 from actors.models import ModelInfo, ModelType
-from omlx.server import _example, _say_what_is_served
+from omlx.server import _example, _listen, _say_what_is_served
 
 
 def served(name, type_=ModelType.LLM, **more):
@@ -39,3 +40,19 @@ def test_programs_are_told_of_the_start_in_a_line_like_the_others(capsys, caplog
     assert capsys.readouterr().err == ""
     (line,) = caplog.records
     assert (line.message, line.url, line.models) == ("serving", address, 1)
+
+
+def test_an_answer_in_two_parts_is_sent_at_once():
+    async def test():
+        told = asyncio.get_running_loop().create_future()
+
+        async def answer(_reader, writer):
+            told.set_result(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        async with await asyncio.start_server(answer, sock=_listen("127.0.0.1", 0)) as server:
+            _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            assert await told
+            writer.close()
+
+    asyncio.run(asyncio.wait_for(test(), 10))
