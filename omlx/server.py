@@ -110,7 +110,9 @@ def _telemetry(settings: ServeSettings, listener: socket.socket) -> "OtlpExport 
 def _listen(host: str, port: int) -> socket.socket:
     """Take the address before anything slow starts, so that a busy port is said at once."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # TCP by name: only then does asyncio send what is written at once. Else the second part of an answer waits for the first to be
+    # acknowledged, which takes 40 ms on a connection that is used again.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))

@@ -1,5 +1,6 @@
 """What a person is told at the start: what to type, and what is missing for what was asked."""
 
+import asyncio
 import logging
 import socket
 import sys
@@ -9,7 +10,7 @@ import pytest
 
 from actors.control import Served
 from actors.models import ModelInfo, ModelType
-from omlx.server import ServerError, _example, _say_what_is_served, _telemetry, serve
+from omlx.server import ServerError, _example, _listen, _say_what_is_served, _telemetry, serve
 from omlx.settings import decide
 from tests.fakes.collector import collector, drained, values
 from tests.fakes.records import chatted
@@ -79,3 +80,19 @@ def test_what_the_environment_gets_wrong_is_said(monkeypatch, tmp_path):
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "0")
     with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(ServerError, match="max_queue_size"):
         _telemetry(settings(tmp_path, otlp_endpoint="http://127.0.0.1:4318"), listener)
+
+
+def test_an_answer_in_two_parts_is_sent_at_once():
+    async def test():
+        told = asyncio.get_running_loop().create_future()
+
+        async def answer(_reader, writer):
+            told.set_result(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        async with await asyncio.start_server(answer, sock=_listen("127.0.0.1", 0)) as server:
+            _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            assert await told
+            writer.close()
+
+    asyncio.run(asyncio.wait_for(test(), 10))
