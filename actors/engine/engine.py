@@ -23,6 +23,7 @@ from actors.engine.step_thread import Abort, Add, Resize, StepCallbacks, StepThr
 from actors.engine.text import AnswerText, check_parameters
 from actors.engine.token_text import TokenTexts
 from actors.errors import EngineError, InvalidJobError, InvalidSettingError, ModelLoadError, QueueFullError
+from actors.ocr import family_of
 from scheduler.queue_bound import QueueBound
 from scheduler.request import FinishReason
 from scheduler.scheduler import SchedulerConfig
@@ -47,6 +48,8 @@ class Engine:
         self.spec = spec
         self._load_backend = load_backend
         self._on_broken = on_broken
+        family = family_of(spec.model)
+        self._layout = None if family is None else family.layout
         self._arriving: dict[str, Job] = {}  # by their ids: not answers yet
         self._aborted: dict[str, None] = {}  # ids of aborts that found nothing, the oldest first
         self._answers: dict[str, Answer] = {}  # by their jobs' ids
@@ -114,7 +117,8 @@ class Engine:
             answer.timer = asyncio.get_running_loop().call_later(job.timeout, self._time_out, job.request_id, job.timeout)
         self._answers[job.request_id] = answer
         for index, request in enumerate(requests):
-            self._choices[request.request_id] = Choice(answer, index, AnswerText(backend.tokenizer, job.stop))
+            text = AnswerText(backend.tokenizer, job.stop, self._layout, clean=job.clean_layout)
+            self._choices[request.request_id] = Choice(answer, index, text)
         self._step_thread.put(Add(requests))
         return len(prompt.token_ids)
 
