@@ -42,6 +42,10 @@ class Tokenizer(Protocol):
 
     chat_template: Any
 
+    def __hash__(self) -> int:
+        """Of itself: what is known of a tokenizer is kept with it."""
+        ...
+
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
         """Text to token ids."""
         ...

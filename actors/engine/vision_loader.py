@@ -48,6 +48,11 @@ class Loaded:
 def load_vision(path: Path, trusted: bool) -> Loaded:
     """A model of a folder; `trusted` lets Python files of the folder be run. Raises `ValueError` where it can't be served."""
     config = load_config(path, trust_remote_code=trusted)
+    if config.get("model_type") == "deepseek_vl_v2" and any("OCR" in str(each) for each in config.get("architectures") or ()):
+        raise ValueError(
+            "it is a DeepSeek-OCR that calls itself deepseek_vl_v2, by which mlx-vlm loads another model. Take a conversion "
+            "(mlx-community on Hugging Face has some), whose model_type is deepseekocr or deepseekocr_2"
+        )
     model = load_model(path, lazy=True, trust_remote_code=trusted)
     processor = load_processor(path, add_detokenizer=False, trust_remote_code=trusted)
     network = VisionLanguage(model)

@@ -37,7 +37,7 @@ def look_at_last_position(model: Any) -> LastPosition | None:
     language_model = getattr(model, "language_model", model)
     body = getattr(language_model, "model", None)
     for owner in (language_model, body):
-        if isinstance(getattr(owner, "lm_head", None), nn.Module):
+        if owner is not None and isinstance(getattr(owner, "lm_head", None), nn.Module):
             head = LastPosition(owner.lm_head)
             owner.lm_head = head
             return head

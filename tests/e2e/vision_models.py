@@ -24,9 +24,9 @@ _SMOL_TOKENS = (
     *(f"<row_{row}_col_{column}>" for row in range(1, 5) for column in range(1, 5)),
 )  # fmt: skip
 _DOTS_TOKENS = ("<|img|>", "<|imgpad|>", "<|endofimg|>")
-_GLM_TOKENS = ("<|begin_of_image|>", "<|image|>", "<|end_of_image|>", "<|video|>")
+_GLM_TOKENS = ("<|begin_of_image|>", "<|image|>", "<|end_of_image|>", "<|video|>", "<|begin_of_box|>", "<|end_of_box|>")
 _DEEPSEEK_TOKENS = (
-    "<image>", "<｜▁pad▁｜>", "<|ref|>", "<|/ref|>", "<|det|>", "<|/det|>", "<|grounding|>", "<|User|>", "<|Assistant|>"
+    "<image>", "<|pad|>", "<|ref|>", "<|/ref|>", "<|det|>", "<|/det|>", "<|grounding|>", "<|User|>", "<|Assistant|>"
 )  # fmt: skip
 _QWEN_TOKENS = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
 
@@ -246,7 +246,7 @@ def write_deepseek_ocr(folder: Path, words: Path) -> None:
         {
             "processor_class": "DeepseekOCRProcessor", "candidate_resolutions": [[1024, 1024]], "patch_size": 16, "downsample_ratio": 4,
             "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "normalize": True, "image_token": "<image>",
-            "pad_token": "<｜▁pad▁｜>", "ignore_id": -100, "mask_prompt": False, "add_special_token": False, "sft_format": "deepseek",
+            "pad_token": "<|pad|>", "ignore_id": -100, "mask_prompt": False, "add_special_token": False, "sft_format": "deepseek",
         },
     )  # fmt: skip
     _save(folder, _random(config), config)
