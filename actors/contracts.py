@@ -75,6 +75,7 @@ class Job:
         timeout: Seconds after which it is ended, whatever it has said by then; None for no limit.
         n: How many answers to give, its choices; the prompt is computed once for those that find room at the same time.
         context_window: The most tokens of prompt and answer together, where that is less than the model's own.
+        clean_layout: Whether an OCR model's marks of layout are left out of the answer.
     """
 
     request_id: str
@@ -90,6 +91,7 @@ class Job:
     timeout: float | None = None
     n: int = 1
     context_window: int | None = None
+    clean_layout: bool = False
 
 
 @dataclass(frozen=True, slots=True)

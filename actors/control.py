@@ -61,6 +61,7 @@ class Served:
         chat_template_kwargs: Variables for the template; the request's own win.
         is_default: Whether it answers requests that name no model.
         is_hidden: Whether it is left out of lists.
+        clean_ocr: Whether marks of layout are left out of its answers, where a request doesn't say.
         image_rules: Which pictures it may be sent.
     """
 
@@ -73,6 +74,7 @@ class Served:
     chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
     is_default: bool = False
     is_hidden: bool = False
+    clean_ocr: bool = False
     image_rules: ImageRules = field(default_factory=ImageRules)
 
     @property

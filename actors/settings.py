@@ -120,6 +120,13 @@ MODEL_SETTINGS: Mapping[str, Setting] = _table(
     _TTL,
     Setting("chat_template", Form.TEXT, "A chat template (Jinja) instead of the model's own.", Effect.REQUEST),
     Setting("chat_template_kwargs", Form.OBJECT, "Variables for the chat template, such as enable_thinking.", Effect.REQUEST),
+    Setting(
+        "clean_ocr",
+        Form.BOOLEAN,
+        "Whether an OCR model's marks of layout are left out of its answers, where a request doesn't say.",
+        Effect.REQUEST,
+        False,
+    ),
     Setting("is_pinned", Form.BOOLEAN, "Whether it is loaded at start, and never unloaded to make room.", Effect.ENGINE, False),
     Setting("is_default", Form.BOOLEAN, "Whether it answers requests that name no model; one model can.", Effect.REQUEST, False),
     Setting("is_hidden", Form.BOOLEAN, "Whether it is left out of /v1/models; it can still be asked.", Effect.REQUEST, False),

@@ -63,6 +63,7 @@ def served(model: ModelInfo, model_values: Mapping[str, Any], global_values: Map
         chat_template_kwargs=model_values.get("chat_template_kwargs", {}),
         is_default=model_values.get("is_default", False),
         is_hidden=model_values.get("is_hidden", False),
+        clean_ocr=model_values.get("clean_ocr", False),
         image_rules=ImageRules(
             **{each.name: global_values[each.name] for each in fields(ImageRules) if each.name in global_values}
         ),

@@ -18,6 +18,7 @@ from actors.engine.step_thread import Abort, Add, Resize, StepThread
 from actors.engine.text import AnswerText, check_parameters
 from actors.engine.token_text import TokenTexts
 from actors.errors import EngineError, InvalidJobError
+from actors.ocr import family_of
 from scheduler.request import FinishReason
 from scheduler.scheduler import SchedulerConfig
 from scheduler.stats import SchedulerStats
@@ -38,6 +39,8 @@ class Engine(EngineBase[Backend]):
     def __init__(self, spec: EngineSpec, load_backend: LoadBackend, on_broken: Callable[[str], None]) -> None:
         super().__init__(spec, on_broken)
         self._load_backend = load_backend
+        family = family_of(spec.model)
+        self._layout = None if family is None else family.layout
         self._arriving: dict[str, Job] = {}  # by their ids: not answers yet
         self._aborted: dict[str, None] = {}  # ids of aborts that found nothing, the oldest first
         self._answers: dict[str, Answer] = {}  # by their jobs' ids
@@ -78,7 +81,8 @@ class Engine(EngineBase[Backend]):
             answer.timer = asyncio.get_running_loop().call_later(job.timeout, self._time_out, job.request_id, job.timeout)
         self._answers[job.request_id] = answer
         for index, request in enumerate(requests):
-            self._choices[request.request_id] = Choice(answer, index, AnswerText(backend.tokenizer, job.stop))
+            text = AnswerText(backend.tokenizer, job.stop, self._layout, clean=job.clean_layout)
+            self._choices[request.request_id] = Choice(answer, index, text)
         self._step_thread.put(Add(requests))
         return len(prompt.token_ids)
 

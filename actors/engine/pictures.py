@@ -101,7 +101,7 @@ class PictureReader:
             raise InvalidJobError(f"The picture can't be taken by this model: {error}", image.param) from error
         token_ids = tuple(int(token) for token in np.array(made["input_ids"]).reshape(-1))
         begin = next((place for place, token in enumerate(token_ids) if token != self._bos), 0)
-        inputs = {name: np.array(array) for name, array in made.items() if name not in _TEXT_KEYS and array is not None}
+        inputs = {name: _array(value) for name, value in made.items() if name not in _TEXT_KEYS and value is not None}
         picture = Picture(digest, token_ids[begin:], inputs)
         self._keep(picture)
         return picture
@@ -121,4 +121,10 @@ class PictureReader:
 
 
 def _size(picture: Picture) -> int:
-    return sum(array.nbytes for array in picture.inputs.values())
+    return sum(array.nbytes for value in picture.inputs.values() for array in (value if isinstance(value, list) else [value]))
+
+
+def _array(value: Any) -> Any:
+    if isinstance(value, list) and len({np.shape(each) for each in value}) > 1:
+        return [np.array(each) for each in value]
+    return np.array(value)

@@ -1,11 +1,14 @@
 """Text on both sides of the scheduler: prompts into token ids, token ids into whole characters, stop texts."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 
 from actors.contracts import ChatPrompt, Job, TokenPrompt
+from actors.engine.layout import LayoutFilter
 from actors.errors import InvalidJobError
+from actors.ocr import Layout
 
 _PROBE = "what words a template keeps"
 BROKEN = "\ufffd"  # what decoding shows where a character's last bytes have not come yet
@@ -40,7 +43,7 @@ class Tokenizer(Protocol):
     chat_template: Any
 
     def __hash__(self) -> int:
-        """By identity."""
+        """Of itself: what is known of a tokenizer is kept with it."""
         ...
 
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
@@ -156,8 +159,8 @@ class Detokenizer:
     difference is given out once it doesn't end in a broken character (the method of text-generation-inference).
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._decode = _decoder(tokenizer)
+    def __init__(self, tokenizer: Tokenizer, layout: Layout | None = None) -> None:
+        self._decode = _decoder(tokenizer, layout)
         self._tokens: list[int] = []
         self._shown = 0  # tokens whose text has been given out
         self._window = 0  # where the window starts: some tokens before `_shown`, for their influence
@@ -182,17 +185,31 @@ class Detokenizer:
         return self._decode(self._tokens[self._window :])[len(before) :]
 
 
-def _decoder(tokenizer: Tokenizer) -> Callable[[list[int]], str]:
-    """The shortest way to a text without special tokens: past the wrappers, which take as long again, where they add nothing."""
+def _decoder(tokenizer: Tokenizer, layout: Layout | None) -> Callable[[list[int]], str]:
+    """The shortest way to a text without special tokens: past the wrappers, which take as long again, where they add nothing.
+
+    Special tokens that are marks of layout stay: a box without the marks around it would be numbers in the text.
+    """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None or getattr(tokenizer, "clean_up_tokenization_spaces", False):
         backend = tokenizer
+    hidden = None if layout is None else _hidden(tokenizer, layout)
 
     def decode(token_ids: list[int]) -> str:
-        text: str = backend.decode(token_ids, skip_special_tokens=True)
+        if hidden is None:
+            text: str = backend.decode(token_ids, skip_special_tokens=True)
+        else:
+            text = backend.decode([token for token in token_ids if token not in hidden], skip_special_tokens=False)
         return text
 
     return decode
+
+
+@lru_cache(16)
+def _hidden(tokenizer: Tokenizer, layout: Layout) -> frozenset[int]:
+    """Special tokens that no answer shows: those which aren't marks of layout."""
+    added = getattr(tokenizer, "added_tokens_decoder", {})
+    return frozenset(token for token, its in added.items() if its.special and not re.fullmatch(layout.marks, its.content))
 
 
 class StopMatcher:
@@ -234,10 +251,18 @@ class StopMatcher:
 
 
 class AnswerText:
-    """One answer's text as its tokens come."""
+    """One answer's text as its tokens come.
 
-    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str]) -> None:
-        self._detokenizer = Detokenizer(tokenizer)
+    Args:
+        tokenizer: The model's.
+        stop: Texts that end the answer.
+        layout: The model's marks of layout, which are part of the answer though they are special tokens.
+        clean: Leave them out all the same, before stop texts are looked for.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str], layout: Layout | None = None, *, clean: bool = False) -> None:
+        self._detokenizer = Detokenizer(tokenizer, layout)
+        self._filter = LayoutFilter(layout) if layout is not None and clean else None
         self._matcher = StopMatcher(stop)
 
     @property
@@ -247,8 +272,12 @@ class AnswerText:
 
     def add(self, token: int) -> str:
         """Take the next token; the text that can be shown now."""
-        return self._matcher.add(self._detokenizer.add(token))
+        text = self._detokenizer.add(token)
+        return self._matcher.add(text if self._filter is None else self._filter.add(text))
 
     def finish(self) -> str:
         """What is left to show at the end."""
-        return self._matcher.add(self._detokenizer.flush()) + self._matcher.flush()
+        text = self._detokenizer.flush()
+        if self._filter is not None:
+            text = self._filter.add(text) + self._filter.flush()
+        return self._matcher.add(text) + self._matcher.flush()

@@ -6,15 +6,24 @@ from pathlib import Path
 from typing import Any
 
 from mlx_lm.tokenizer_utils import TokenizerWrapper
+from mlx_vlm.prompt_utils import MODEL_CONFIG, MessageFormat
 from mlx_vlm.utils import load_config, load_model, load_processor
 
 from actors.engine.pictures import PictureReader
+from actors.engine.processor import as_called
 from actors.engine.prompt import TEXT_ALONE, NoPictures, ReadsPictures
 from actors.models import PICTURE_BYTES
 from scheduler.mlx.pictures import PictureFeatures
 from scheduler.mlx.vision_language import VisionLanguage
 
 _log = logging.getLogger(__name__)
+# How models without turns are asked: pictures and words as they stand. By what stands between a picture and the words after it.
+_BARE = {MessageFormat.IMAGE_TOKEN: "", MessageFormat.IMAGE_TOKEN_NEWLINE: "\n", MessageFormat.SINGLE_IMAGE_TOKEN: ""}
+_BARE_TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}{% if not loop.first %}{{ '\n\n' }}{% endif %}"
+    "{% if message['content'] is string %}{{ message['content'] }}{% else %}{% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}{{ PICTURE }}{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}{% endfor %}"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +48,25 @@ class Loaded:
 def load_vision(path: Path, trusted: bool) -> Loaded:
     """A model of a folder; `trusted` lets Python files of the folder be run. Raises `ValueError` where it can't be served."""
     config = load_config(path, trust_remote_code=trusted)
+    if config.get("model_type") == "deepseek_vl_v2" and any("OCR" in str(each) for each in config.get("architectures") or ()):
+        raise ValueError(
+            "it is a DeepSeek-OCR that calls itself deepseek_vl_v2, by which mlx-vlm loads another model. Take a conversion "
+            "(mlx-community on Hugging Face has some), whose model_type is deepseekocr or deepseekocr_2"
+        )
     model = load_model(path, lazy=True, trust_remote_code=trusted)
     processor = load_processor(path, add_detokenizer=False, trust_remote_code=trusted)
     network = VisionLanguage(model)
     own = getattr(processor, "tokenizer", processor)
-    if getattr(own, "chat_template", None) is None:
-        own.chat_template = getattr(processor, "chat_template", None)
     token_id = next((config[key] for key in ("image_token_id", "image_token_index") if isinstance(config.get(key), int)), None)
     token = getattr(processor, "image_token", None) or (own.convert_ids_to_tokens(token_id) if token_id is not None else None)
     if token is None:
         raise ValueError("nothing says what stands for a picture in this model's prompts")
     if token_id is None:
         token_id = own.convert_tokens_to_ids(token)
+    if hasattr(processor, "image_token_id"):
+        processor.image_token_id = token_id  # DOTS-OCR's has a number of its own
+    if getattr(own, "chat_template", None) is None:
+        own.chat_template = _template(processor, str(config.get("model_type")), str(token))
     ends = config.get("eos_token_id")
     tokenizer = TokenizerWrapper(own, eos_token_ids=[ends] if isinstance(ends, int) else ends)
     return Loaded(
@@ -58,8 +74,18 @@ def load_vision(path: Path, trusted: bool) -> Loaded:
         model,
         tokenizer,
         config,
-        PictureReader(processor, str(token), token_id, PictureFeatures(network, PICTURE_BYTES)),
+        PictureReader(as_called(processor), str(token), token_id, PictureFeatures(network, PICTURE_BYTES)),
     )
+
+
+def _template(processor: Any, model_type: str, token: str) -> str | None:
+    """A chat template for a model whose folder has none, if its processor brings one or mlx-vlm knows how its prompts are written."""
+    given: str | None = getattr(processor, "chat_template", None)
+    if given is not None and given != getattr(processor, "default_chat_template", None):
+        return given
+    # DeepSeek-OCR's default leaves the token out that begins a text, and ends in a space.
+    between = _BARE.get(MODEL_CONFIG.get(model_type.lower()))
+    return given if between is None else _BARE_TEMPLATE.replace("PICTURE", repr(token + between))
 
 
 def taken_pictures(loaded: Loaded) -> ReadsPictures:
@@ -73,5 +99,5 @@ def taken_pictures(loaded: Loaded) -> ReadsPictures:
         loaded.pictures.probe()
     except Exception as error:
         _log.warning("pictures can't be served with this model", exc_info=error)
-        return NoPictures(str(error) or type(error).__name__)
+        return NoPictures(str(error).rstrip(".") or type(error).__name__)
     return loaded.pictures

@@ -253,6 +253,9 @@ class ChatRequest(GenerationRequest):
     logprobs: bool = False
     top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] = 0
     chat_template_kwargs: Annotated[dict[str, Any], Field(description="Variables for the model's chat template.")] = {}
+    clean_ocr: Annotated[
+        bool | None, Field(description="Leave an OCR model's marks of layout out; else the model's setting decides.")
+    ] = None
 
     @property
     def wanted_logprobs(self) -> int | None:

@@ -2,12 +2,14 @@
 
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
 from actors.contracts import ChatPrompt, Image, Job, TextPrompt, TokenPrompt
 from actors.control import Served
 from actors.errors import InvalidJobError
+from actors.ocr import family_of
 from actors.settings import SAMPLING
 from omlx.api.openai import ChatRequest, CompletionRequest, ContentPart, GenerationRequest, Message
 from scheduler.sampling import SamplingParams
@@ -17,10 +19,19 @@ _DRAWN_BY = ("temperature", "top_p", "min_p", "repetition_penalty", "presence_pe
 
 
 def chat_job(request: ChatRequest, served: Served, images: Sequence[Image] = ()) -> Job:
-    """A conversation to answer, given the pictures of its messages, in order. Raises as `completion_job` does."""
-    messages = tuple(_message(message) for message in request.messages)
+    """A conversation to answer, given the pictures of its messages, in order. Raises as `completion_job` does.
+
+    An OCR model whose user sends pictures without a word gets the instruction of its family, and its sampling defaults.
+    """
+    messages = [_message(message) for message in request.messages]
+    family = family_of(served.model)
+    wordless = _wordless(messages) if family is not None else None
+    if family is not None and wordless is not None:
+        wordless["content"] = [*_images(wordless["content"]), {"type": "text", "text": family.instruction}]
+        served = replace(served, defaults={**family.sampling, **served.defaults})
     variables = {**served.chat_template_kwargs, **request.chat_template_kwargs}
-    return _job("chatcmpl", request, served, ChatPrompt(messages, served.chat_template, variables, tuple(images)))
+    job = _job("chatcmpl", request, served, ChatPrompt(tuple(messages), served.chat_template, variables, tuple(images)))
+    return replace(job, clean_layout=served.clean_ocr if request.clean_ocr is None else request.clean_ocr)
 
 
 def completion_job(request: CompletionRequest, served: Served) -> Job:
@@ -86,6 +97,18 @@ def _message(message: Message) -> dict[str, Any]:
         content = "\n".join(part.text or "" for part in message.content)
     role = "system" if message.role == "developer" else message.role
     return {**(message.model_extra or {}), "role": role, "content": content}
+
+
+def _wordless(messages: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """The user's last message, if it is pictures without a word."""
+    last = next((message for message in reversed(messages) if message["role"] == "user"), None)
+    if last is None or isinstance(last["content"], str):
+        return None
+    return None if any(part.get("text", "").strip() for part in last["content"]) else last
+
+
+def _images(parts: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    return [part for part in parts if part["type"] == "image"]
 
 
 def _part(part: ContentPart) -> dict[str, str]:

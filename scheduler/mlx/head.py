@@ -35,11 +35,12 @@ def look_at_last_position(model: Any) -> LastPosition | None:
     head isn't found where mlx-lm's models have it is left as it is, and None is returned.
     """
     language_model = getattr(model, "language_model", model)
-    if isinstance(getattr(language_model, "lm_head", None), nn.Module):
-        head = LastPosition(language_model.lm_head)
-        language_model.lm_head = head
-        return head
     body = getattr(language_model, "model", None)
+    for owner in (language_model, body):
+        if owner is not None and isinstance(getattr(owner, "lm_head", None), nn.Module):
+            head = LastPosition(owner.lm_head)
+            owner.lm_head = head
+            return head
     embedding = getattr(body, "embed_tokens", None)
     if isinstance(embedding, nn.Embedding):
         head = LastPosition(_tied(embedding))

@@ -19,7 +19,7 @@ class Picture:
     Attributes:
         digest: What tells it from all others.
         token_ids: What stands for it in a prompt, placeholders among them.
-        inputs: What the vision half takes, NumPy arrays by name.
+        inputs: What the vision half takes by name, NumPy arrays or lists of them.
     """
 
     digest: bytes
@@ -108,8 +108,13 @@ class PicturePrompt:
         return self._features.model.places(self._token_ids, [_on_device(picture, pixels=False) for _, picture in self._pictures])
 
 
+def on_device(value: Any) -> Any:
+    """A NumPy array as MLX's, or a list of them."""
+    return [mx.array(each) for each in value] if isinstance(value, list) else mx.array(value)
+
+
 def _on_device(picture: Picture, *, pixels: bool = True) -> dict[str, mx.array]:
-    return {name: mx.array(array) for name, array in picture.inputs.items() if pixels or name != "pixel_values"}
+    return {name: on_device(array) for name, array in picture.inputs.items() if pixels or name != "pixel_values"}
 
 
 def _embedded(features: Features) -> mx.array:

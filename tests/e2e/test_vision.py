@@ -21,12 +21,28 @@ from scheduler.core import EngineCore
 from scheduler.request import Request
 from scheduler.sampling import SamplingParams
 from scheduler.scheduler import SchedulerConfig
-from tests.e2e.vision_models import write_qwen2_vl, write_qwen3_5, write_qwen3_vl, write_smolvlm
+from tests.e2e.vision_models import (
+    write_deepseek_ocr,
+    write_dots_ocr,
+    write_glm_ocr,
+    write_qwen2_vl,
+    write_qwen3_5,
+    write_qwen3_vl,
+    write_smolvlm,
+)
 
 TOKENS = 10
 GREEDY = SamplingParams(temperature=0.0, logprobs=1)
 ROUNDING = 0.002
-WRITERS = {"smolvlm": write_smolvlm, "qwen2_vl": write_qwen2_vl, "qwen3_vl": write_qwen3_vl, "qwen3_5": write_qwen3_5}
+WRITERS = {
+    "smolvlm": write_smolvlm,
+    "qwen2_vl": write_qwen2_vl,
+    "qwen3_vl": write_qwen3_vl,
+    "qwen3_5": write_qwen3_5,
+    "dots_ocr": write_dots_ocr,
+    "glm_ocr": write_glm_ocr,
+    "deepseek_ocr": write_deepseek_ocr,
+}
 
 
 def picture(seed, width=84, height=56):
@@ -124,15 +140,33 @@ def assert_same(answers, others):
         assert logprobs == pytest.approx(theirs, abs=ROUNDING)
 
 
+def processed(processor, text, drawings):
+    """What mlx-vlm's processor makes of a whole text and all of its pictures; None where it doesn't know how."""
+    if not hasattr(processor, "tokenize_with_images"):
+        return processor(text=text, images=drawings or None)
+    if len(drawings) != 1:  # DeepSeek-OCR's
+        return None if drawings else {"input_ids": [processor.tokenizer.encode(text, add_special_tokens=False)]}
+    begin = processor.tokenizer.bos_token
+    assert text.startswith(begin)
+    made = dict(processor(text=text.removeprefix(begin), images=drawings, inference_mode=False))
+    return made | {"pixel_values": made.pop("images")}
+
+
 def reference(seeing):
-    """What mlx-vlm's own model says to each chat, without a cache, its processor given the whole text and all pictures."""
+    """What mlx-vlm's own model says to each chat, without a cache; None where it can't be asked."""
     from mlx_vlm.utils import load_model, load_processor
 
     model, processor = load_model(seeing.folder), load_processor(seeing.folder, add_detokenizer=False)
+    if hasattr(processor, "image_token_id"):
+        processor.image_token_id = processor.tokenizer.convert_tokens_to_ids(processor.image_token)
     for prompt in CHATS:
         drawings = [Drawing.open(io.BytesIO(image.data)).convert("RGB") for image in prompt.images]
-        made = processor(text=chat_text(seeing.backend.tokenizer, prompt), images=drawings or None)
+        made = processed(processor, chat_text(seeing.backend.tokenizer, prompt), drawings)
+        if made is None:
+            yield None
+            continue
         ids = np.array(made["input_ids"]).reshape(-1).tolist()
+        made = {name: mx.array(value) if isinstance(value, np.ndarray) else value for name, value in made.items()}
         others = {name: value for name, value in made.items() if name not in ("input_ids", "attention_mask", "pixel_values")}
         tokens, logprobs = [], []
         for _ in range(TOKENS):
@@ -158,7 +192,10 @@ def alone(seeing, prompts):
 
 
 def test_each_says_what_the_model_says(seeing, alone):
-    assert_same(alone, list(reference(seeing)))
+    theirs = list(reference(seeing))
+    known = [number for number, each in enumerate(theirs) if each is not None]
+    assert len(known) > 1
+    assert_same([alone[number] for number in known], [theirs[number] for number in known])
     assert len({tuple(tokens) for tokens, _ in alone}) > 1
 
 

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,11 @@ _TEMPLATE = (
 _SMOL_TOKENS = (
     "<fake_token_around_image>", "<image>", "<end_of_utterance>", "<global-img>",
     *(f"<row_{row}_col_{column}>" for row in range(1, 5) for column in range(1, 5)),
+)  # fmt: skip
+_DOTS_TOKENS = ("<|img|>", "<|imgpad|>", "<|endofimg|>")
+_GLM_TOKENS = ("<|begin_of_image|>", "<|image|>", "<|end_of_image|>", "<|video|>", "<|begin_of_box|>", "<|end_of_box|>")
+_DEEPSEEK_TOKENS = (
+    "<image>", "<|pad|>", "<|ref|>", "<|/ref|>", "<|det|>", "<|/det|>", "<|grounding|>", "<|User|>", "<|Assistant|>"
 )  # fmt: skip
 _QWEN_TOKENS = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
 
@@ -154,6 +161,97 @@ def _write_qwen3(folder: Path, words: Path, model_type: str, eye: dict[str, Any]
     _save(folder, _random(config), config)
 
 
+def write_dots_ocr(folder: Path, words: Path) -> None:
+    """A small random DOTS-OCR."""
+    tokenizer = _tokenizer(folder, words, _DOTS_TOKENS, "".join(_DOTS_TOKENS))
+    text = {
+        "model_type": "dots_ocr", "hidden_size": 64, "num_hidden_layers": 2, "intermediate_size": 128, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "rms_norm_eps": 1e-6, "vocab_size": len(tokenizer), "rope_theta": 1e6, "max_position_embeddings": 4096,
+    }  # fmt: skip
+    vision = {
+        "model_type": "dots_vit", "embed_dim": 32, "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "patch_size": 14, "spatial_merge_size": 2, "temporal_patch_size": 1,
+    }  # fmt: skip
+    config = {
+        **text, "architectures": ["DotsOCRForCausalLM"], "vision_config": vision, "text_config": text, "eos_token_id": 2,
+        "image_token_id": tokenizer.convert_tokens_to_ids("<|imgpad|>"), "video_token_id": len(tokenizer) - 1,
+    }  # fmt: skip
+    _write_json(
+        folder / "preprocessor_config.json",
+        {
+            "image_processor_type": "Qwen2VLImageProcessor", "processor_class": "DotsVLProcessor", "merge_size": 2, "patch_size": 14,
+            "temporal_patch_size": 1, "min_pixels": 28 * 28, "max_pixels": 28 * 28 * 16,
+            "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5],
+        },
+    )  # fmt: skip
+    _save(folder, _random(config), config)
+
+
+def write_glm_ocr(folder: Path, words: Path) -> None:
+    """A small random GLM-OCR, whose rotary positions have three axes."""
+    tokenizer = _tokenizer(folder, words, _GLM_TOKENS, "<|begin_of_image|><|image|><|end_of_image|>")
+    ids = {name: tokenizer.convert_tokens_to_ids(token) for name, token in zip(
+        ("image_start_token_id", "image_token_id", "image_end_token_id", "video_token_id"), _GLM_TOKENS, strict=False)}  # fmt: skip
+    text = {
+        "model_type": "glm_ocr_text", "hidden_size": 64, "num_hidden_layers": 2, "intermediate_size": 128, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "head_dim": 16, "vocab_size": len(tokenizer), "max_position_embeddings": 4096, "eos_token_id": [2],
+        "rope_parameters": {"rope_type": "default", "mrope_section": [2, 3, 3], "partial_rotary_factor": 1.0, "rope_theta": 10000},
+    }  # fmt: skip
+    vision = {
+        "model_type": "glm_ocr_vision", "depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2, "patch_size": 14,
+        "out_hidden_size": 64, "image_size": 112,
+    }  # fmt: skip
+    config = {
+        "model_type": "glm_ocr", "architectures": ["GlmOcrForConditionalGeneration"], **ids, "vocab_size": len(tokenizer),
+        "text_config": text, "vision_config": vision, "eos_token_id": [2],
+    }  # fmt: skip
+    _write_json(
+        folder / "preprocessor_config.json",
+        {
+            "image_processor_type": "Glm46VImageProcessor", "processor_class": "Glm46VProcessor", "patch_size": 14, "merge_size": 2,
+            "temporal_patch_size": 2, "size": {"shortest_edge": 28 * 28, "longest_edge": 28 * 28 * 16 * 2},
+        },
+    )  # fmt: skip
+    _save(folder, _random(config), config)
+
+
+def write_deepseek_ocr(folder: Path, words: Path) -> None:
+    """A small random DeepSeek-OCR without a chat template, as it is; its SAM is made small for this process, as no file says its size."""
+    from mlx_vlm.models.deepseekocr import config as sizes
+    from mlx_vlm.models.deepseekocr import deepseekocr
+
+    deepseekocr.SAMViTConfig = partial(sizes.SAMViTConfig, width=16, layers=1, heads=2, global_attn_indexes=())
+    tokenizer = _tokenizer(folder, words, _DEEPSEEK_TOKENS, "<image>")
+    tokenizer.chat_template = None
+    tokenizer.bos_token = tokenizer.convert_ids_to_tokens(0)  # which the processor takes for granted
+    (folder / "chat_template.jinja").unlink()
+    tokenizer.save_pretrained(folder)
+    text = {
+        "model_type": "deepseek_v2", "hidden_size": 64, "num_hidden_layers": 2, "intermediate_size": 128, "moe_intermediate_size": 32,
+        "num_attention_heads": 4, "num_key_value_heads": 4, "n_shared_experts": 1, "n_routed_experts": 4, "num_experts_per_tok": 2,
+        "first_k_dense_replace": 1, "vocab_size": len(tokenizer), "max_position_embeddings": 4096, "qk_nope_head_dim": 0,
+        "qk_rope_head_dim": 0, "v_head_dim": 16,
+    }  # fmt: skip
+    vision = {
+        "model_type": "vision", "layers": 1, "hidden_size": 1024, "width": 1024, "intermediate_size": 64, "num_attention_heads": 2,
+        "image_size": 224, "patch_size": 14,
+    }  # fmt: skip
+    config = {
+        "model_type": "deepseekocr", "architectures": ["DeepseekOCRForCausalLM"], "vocab_size": len(tokenizer), "eos_token_id": 2,
+        "image_token_index": tokenizer.convert_tokens_to_ids("<image>"), "max_position_embeddings": 4096, "language_config": text,
+        "vision_config": vision, "projector_config": {"projector_type": "linear", "input_dim": 2048, "n_embed": 64},
+    }  # fmt: skip
+    _write_json(
+        folder / "processor_config.json",
+        {
+            "processor_class": "DeepseekOCRProcessor", "candidate_resolutions": [[1024, 1024]], "patch_size": 16, "downsample_ratio": 4,
+            "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "normalize": True, "image_token": "<image>",
+            "pad_token": "<|pad|>", "ignore_id": -100, "mask_prompt": False, "add_special_token": False, "sft_format": "deepseek",
+        },
+    )  # fmt: skip
+    _save(folder, _random(config), config)
+
+
 def _tokenizer(folder: Path, words: Path, more: tuple[str, ...], picture: str) -> Any:
     folder.mkdir(parents=True)
     tokenizer = AutoTokenizer.from_pretrained(words)
@@ -168,9 +266,10 @@ def _tokenizer(folder: Path, words: Path, more: tuple[str, ...], picture: str) -
 def _random(config: dict[str, Any]) -> Any:
     mx.random.seed(0)
     architecture, _ = get_model_and_args(config)
-    wanted = architecture.ModelConfig.from_dict(config)
+    wanted = architecture.ModelConfig.from_dict(deepcopy(config))
     for name, kind in (("text_config", "TextConfig"), ("vision_config", "VisionConfig")):
-        setattr(wanted, name, getattr(architecture, kind).from_dict(config[name]))
+        if isinstance(config.get(name), dict) and hasattr(architecture, kind):
+            setattr(wanted, name, getattr(architecture, kind).from_dict(deepcopy(config[name])))
     model = architecture.Model(wanted)
     model.set_dtype(mx.float32)
     return model

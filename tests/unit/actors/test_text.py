@@ -1,8 +1,11 @@
 """Text comes out whole, whatever the tokens split; stop texts end it wherever they fall."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import AddedToken
 
 from actors.contracts import ChatPrompt, Job, TextPrompt, TokenPrompt
 from actors.engine.text import (
@@ -16,6 +19,7 @@ from actors.engine.text import (
     takes_texts,
 )  # fmt: skip
 from actors.errors import InvalidJobError
+from actors.ocr import FAMILIES
 from scheduler.sampling import SamplingParams
 from tests.fakes.model import END, ByteTokenizer
 
@@ -167,3 +171,46 @@ def test_a_parameter_that_names_an_unknown_token_is_refused_by_name(fields, para
         check_parameters(END + 1, Job("r", TextPrompt("hi"), **fields))
     assert caught.value.param == param
     check_parameters(END + 2, Job("r", TextPrompt("hi"), **fields))
+
+
+class MarkingTokenizer(ByteTokenizer):
+    """Has special tokens after its bytes."""
+
+    SPECIAL = ("<|ref|>", "<|/ref|>", "<|det|>", "<|/det|>", "<|User|>")
+
+    @property
+    def added_tokens_decoder(self):
+        return {END + 1 + number: AddedToken(text, special=True) for number, text in enumerate(self.SPECIAL)}
+
+    def decode(self, token_ids, skip_special_tokens=False):
+        special = {} if skip_special_tokens else {token: its.content for token, its in self.added_tokens_decoder.items()}
+        return "".join(special.get(token, super(MarkingTokenizer, self).decode([token])) for token in token_ids)
+
+    def tokens(self, text):
+        ids = {its.content: token for token, its in self.added_tokens_decoder.items()}
+        pieces = re.split(f"({'|'.join(map(re.escape, ids))})", text)
+        return [token for piece in pieces for token in ([ids[piece]] if piece in ids else piece.encode())]
+
+
+def answered(text, stop=(), **options):
+    answer = AnswerText(MarkingTokenizer(), stop, **options)
+    shown = [answer.add(token) for token in MarkingTokenizer().tokens(text)]
+    return "".join(shown) + answer.finish()
+
+
+GROUNDED = "<|User|><|ref|>title<|/ref|><|det|>[[1, 2, 3, 4]]<|/det|>\n# Report\n"
+
+
+def test_an_ocr_models_marks_are_part_of_its_answer_though_they_are_special_tokens():
+    assert answered(GROUNDED) == "title[[1, 2, 3, 4]]\n# Report\n"
+    assert answered(GROUNDED, layout=FAMILIES[0].layout) == GROUNDED.removeprefix("<|User|>")
+
+
+def test_its_marks_are_left_out_where_that_is_asked_for():
+    assert answered(GROUNDED, layout=FAMILIES[0].layout, clean=True) == "# Report\n"
+    assert answered(GROUNDED, clean=True) == answered(GROUNDED)
+
+
+def test_stop_texts_are_looked_for_in_what_is_shown():
+    assert answered(GROUNDED, ["[["], layout=FAMILIES[0].layout, clean=True) == "# Report\n"
+    assert answered(GROUNDED, ["[["], layout=FAMILIES[0].layout) == "<|ref|>title<|/ref|><|det|>"
