@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from math import log
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -54,11 +55,11 @@ class Flow:
     client_load: float
 
 
-def texts(seed: int) -> Iterator[str]:
-    """Texts without end, of 4 words to 100, most of them short."""
+def texts(seed: int, words: int) -> Iterator[str]:
+    """Texts without end, half of them of fewer words than given and a few of many times as many."""
     chance = random.Random(seed)
     while True:
-        yield " ".join(chance.choices(_WORDS, k=min(100, max(4, int(chance.lognormvariate(2.7, 0.7))))))
+        yield " ".join(chance.choices(_WORDS, k=min(100, max(3, int(chance.lognormvariate(log(words), 0.6))))))
 
 
 @contextmanager
@@ -112,15 +113,15 @@ class Connection:
         return vector
 
 
-async def drive(target: Target, clients: int, seconds: float, seed: int) -> Flow:
+async def drive(target: Target, clients: int, options: argparse.Namespace, seed: int) -> Flow:
     """So many clients for some seconds, after some more that don't count."""
     latencies: list[float] = []
     warm_until = time.monotonic() + _WARM_SECONDS
-    until = warm_until + seconds
+    until = warm_until + options.seconds
 
     async def one_client(number: int) -> None:
         async with Connection(target.server.url, target.model).open() as connection:
-            for text in texts(seed * 1000 + number):
+            for text in texts(seed * 1000 + number, options.words):
                 sent = time.monotonic()
                 if sent >= until:
                     return
@@ -134,14 +135,14 @@ async def drive(target: Target, clients: int, seconds: float, seed: int) -> Flow
         for number in range(clients):
             group.create_task(one_client(number))
     load = (time.process_time() - busy) / (time.monotonic() - began)
-    return Flow(len(latencies) / seconds, percentile(latencies, 50) or 0.0, percentile(latencies, 95) or 0.0, load)
+    return Flow(len(latencies) / options.seconds, percentile(latencies, 50) or 0.0, percentile(latencies, 95) or 0.0, load)
 
 
-async def measure(target: Target, clients: Sequence[int], seconds: float, seed: int) -> tuple[dict[int, Flow], list[float]]:
+async def measure(target: Target, options: argparse.Namespace, seed: int) -> tuple[dict[int, Flow], list[float]]:
     """A server under each load; and one text's vector, to be compared."""
     async with Connection(target.server.url, target.model).open() as connection:
-        vector = await connection.embed(next(texts(0)))
-    return {each: await drive(target, each, seconds, seed) for each in clients}, vector
+        vector = await connection.embed(next(texts(0, options.words)))
+    return {each: await drive(target, each, options, seed) for each in options.clients}, vector
 
 
 def cosine(one: Sequence[float], other: Sequence[float]) -> float:
@@ -155,7 +156,8 @@ def report(document: dict[str, Any]) -> str:
     header = ["clients", "server", "texts/s", "p50 s", "p95 s", "client"]
     keys = ["clients", "server", "texts_per_second", "p50", "p95", "client_load"]
     settings = document["settings"]
-    text = f"{settings['model']}, a text a request, {settings['rounds']} round(s) of {settings['seconds']:g} s\n\n"
+    text = f"{settings['model']}, a text a request, half of them up to {settings['words']} words, "
+    text += f"{settings['rounds']} round(s) of {settings['seconds']:g} s\n\n"
     text += table(header, [[row[key] for key in keys] for row in document["results"]])
     most = max(settings["clients"])
     text += f"\n\n{most} clients together get {document['together']:.2f} times what one gets (at least {FASTER_TOGETHER:g} is wanted)."
@@ -172,20 +174,28 @@ def main() -> int:
     parser.add_argument("model_folder", nargs="?", type=Path, help="one model's folder; all-MiniLM-L6-v2, fetched if need be")
     parser.add_argument("--clients", type=_integers, default=[1, 32], help="default 1,32")
     parser.add_argument("--compare", action="store_true", help="measure mlx-vlm's own server too")
+    parser.add_argument(
+        "--words", type=int, default=10, help="of half of the texts, at the most; default 10, as queries and sentences have"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="default 3")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each load; default 10")
     parser.add_argument("--save", action="store_true", help="keep the result")
     options = parser.parse_args()
     folder = (options.model_folder or embedding_model(Path("~/.omlx/models").expanduser())).absolute()
     document = new_document(
-        "embeddings", model=folder.name, clients=options.clients, rounds=options.rounds, seconds=options.seconds
+        "embeddings",
+        model=folder.name,
+        words=options.words,
+        clients=options.clients,
+        rounds=options.rounds,
+        seconds=options.seconds,
     )
     peers = [OURS, *([THEIRS] if options.compare else [])]
     flows: dict[tuple[int, str], list[Flow]] = {(clients, peer): [] for clients in options.clients for peer in peers}
     vectors = {}
     for round_number, peer in in_turn(peers, options.rounds):
         with PEERS[peer](folder) as target:
-            found, vectors[peer] = asyncio.run(measure(target, options.clients, options.seconds, round_number))
+            found, vectors[peer] = asyncio.run(measure(target, options, round_number))
         for clients, flow in found.items():
             flows[clients, peer].append(flow)
     fields = ("texts_per_second", "p50", "p95", "client_load")
