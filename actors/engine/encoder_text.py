@@ -43,7 +43,7 @@ class Texts:
     def read(self, job: EmbedJob, start: int, stop: int) -> Sequence[Row]:
         """See `actors.engine.encoder_backend.Encoder`."""
         inputs = job.inputs[start:stop]
-        params = [job.param if len(job.inputs) == 1 else f"{job.param}[{place}]" for place in range(start, start + len(inputs))]
+        params = [job.param if len(job.inputs) == 1 else f"{job.param}.{place}" for place in range(start, start + len(inputs))]
         for given, param in zip(inputs, params, strict=True):
             _check_text(given.text if isinstance(given, TextPrompt) else given.token_ids, param)
         texts = [self._prefix + given.text for given in inputs if isinstance(given, TextPrompt)]
@@ -91,7 +91,7 @@ class Pairs:
         rows = self._rows(job.query, documents, verbose=False)
         for place, row in enumerate(rows):
             if len(row.tokens) > self._longest:
-                _check_cut(job, len(row.tokens), self._longest, f"documents[{start + place}]")
+                _check_cut(job, len(row.tokens), self._longest, f"documents.{start + place}")
                 (rows[place],) = self._rows(job.query, documents[place : place + 1], truncation=True, max_length=self._longest)
         return rows
 
@@ -122,7 +122,7 @@ class Questions:
         rows = []
         for place, tokens in enumerate(self._plain([asked + document for document in documents])):
             if len(tokens) > room:
-                _check_cut(job, len(tokens) + self._longest - room, self._longest, f"documents[{start + place}]")
+                _check_cut(job, len(tokens) + self._longest - room, self._longest, f"documents.{start + place}")
             rows.append(Row([*self._before, *tokens[:room], *self._after]))
         return rows
 
@@ -141,7 +141,7 @@ def _checked_documents(job: RerankJob, start: int, stop: int) -> Sequence[str]:
     _check_text(job.query, "query")
     documents = job.documents[start:stop]
     for place, document in enumerate(documents):
-        _check_text(document, f"documents[{start + place}]")
+        _check_text(document, f"documents.{start + place}")
     return documents
 
 

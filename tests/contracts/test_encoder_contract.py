@@ -105,8 +105,8 @@ def test_one_bad_input_is_its_own_requests_error(run):
                 return_exceptions=True,
             )
             assert rows(good) == [vector_of("good")]
-            assert (type(empty), empty.param) == (InvalidJobError, "input[1]")
-            assert (type(long), long.param) == (ContextLengthError, "input[3]")
+            assert (type(empty), empty.param) == (InvalidJobError, "input.1")
+            assert (type(long), long.param) == (ContextLengthError, "input.3")
             assert (long.prompt_tokens, long.context_length) == (LONGEST + 1, LONGEST)
             cut = await client.embed(texts("x" * (LONGEST + 1), truncate=True))
             assert cut.prompt_tokens == LONGEST

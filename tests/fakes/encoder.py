@@ -44,7 +44,7 @@ class ByteEncoder:
             ]
             return [self._row(text, job, f"{job.param}[{start + place}]", job.dimensions) for place, text in enumerate(texts)]
         pairs = [job.query.encode() + bytes([SEPARATOR]) + document.encode() for document in job.documents[start:stop]]
-        return [self._row(pair, job, f"documents[{start + place}]") for place, pair in enumerate(pairs)]
+        return [self._row(pair, job, f"documents.{start + place}") for place, pair in enumerate(pairs)]
 
     def _row(self, tokens: bytes, job: EmbedJob | RerankJob, param: str, dimensions: int | None = None) -> Row:
         if not tokens:

@@ -41,7 +41,7 @@ def test_what_is_too_long_is_refused_by_its_place_or_cut_where_that_is_asked_for
     reader = Texts(WordTokenizer(), 4, 100)
     with pytest.raises(ContextLengthError, match=r"at most 4 tokens, and 'input\[1\]' has 5") as caught:
         reader.read(texts("a", "a b c"), 0, 2)
-    assert (caught.value.prompt_tokens, caught.value.context_length, caught.value.param) == (5, 4, "input[1]")
+    assert (caught.value.prompt_tokens, caught.value.context_length, caught.value.param) == (5, 4, "input.1")
     with pytest.raises(ContextLengthError, match="'input' has 5"):
         reader.read(texts("a b c"), 0, 1)
     cut = reader.read(texts("a b c", (1, 2, 3, 4, 5), truncate=True), 0, 2)
@@ -52,11 +52,11 @@ def test_what_is_too_long_is_refused_by_its_place_or_cut_where_that_is_asked_for
     ("inputs", "param", "message"),
     [
         (("",), "input", "is empty"),
-        (("a", ""), "input[1]", "is empty"),
-        (("a", ()), "input[1]", "is empty"),
+        (("a", ""), "input.1", "is empty"),
+        (("a", ()), "input.1", "is empty"),
         (((3, 100),), "input", "no token 100"),
-        (((-1,), "a"), "input[0]", "no token -1"),
-        (("a", "half \ud800"), "input[1]", "surrogate"),
+        (((-1,), "a"), "input.0", "no token -1"),
+        (("a", "half \ud800"), "input.1", "surrogate"),
     ],
 )
 def test_what_is_no_text_is_refused_by_its_place(inputs, param, message):
@@ -69,7 +69,7 @@ def test_what_is_no_text_is_refused_by_its_place(inputs, param, message):
 def test_places_are_the_jobs_own_in_later_parts():
     with pytest.raises(InvalidJobError) as caught:
         Texts(WordTokenizer(), 10, 100).read(texts("a", "b", "c", ""), 2, 4)
-    assert caught.value.param == "input[3]"
+    assert caught.value.param == "input.3"
 
 
 def test_pairs_tell_which_text_a_token_is_of_where_the_model_wants_to_know():
@@ -87,7 +87,7 @@ def test_a_document_that_is_too_long_is_cut_unless_that_is_not_wanted():
     assert (len(cut.tokens), len(cut.segments), cut.tokens[-1]) == (6, 6, END)
     with pytest.raises(ContextLengthError) as caught:
         Pairs(WordTokenizer(), 6, segments=True).read(RerankJob("a", "query", long, truncate=False), 0, 2)
-    assert caught.value.param == "documents[1]"
+    assert caught.value.param == "documents.1"
 
 
 def test_a_question_keeps_its_beginning_and_its_end_whatever_is_cut():
@@ -100,7 +100,7 @@ def test_a_question_keeps_its_beginning_and_its_end_whatever_is_cut():
         reader.read(RerankJob("a", "query", ("word " * 100,), truncate=False), 0, 1)
 
 
-@pytest.mark.parametrize(("query", "documents", "param"), [("", ("a",), "query"), ("q", ("a", ""), "documents[1]")])
+@pytest.mark.parametrize(("query", "documents", "param"), [("", ("a",), "query"), ("q", ("a", ""), "documents.1")])
 def test_an_empty_query_or_document_is_refused(query, documents, param):
     for reader in (Pairs(WordTokenizer(), 9, segments=False), Questions(WordTokenizer(), 90)):
         with pytest.raises(InvalidJobError, match="is empty") as caught:
