@@ -42,7 +42,7 @@ class ByteEncoder:
             texts = [
                 (each.text.encode() if isinstance(each, TextPrompt) else bytes(each.token_ids)) for each in job.inputs[start:stop]
             ]
-            return [self._row(text, job, f"{job.param}[{start + place}]", job.dimensions) for place, text in enumerate(texts)]
+            return [self._row(text, job, f"{job.param}.{start + place}", job.dimensions) for place, text in enumerate(texts)]
         pairs = [job.query.encode() + bytes([SEPARATOR]) + document.encode() for document in job.documents[start:stop]]
         return [self._row(pair, job, f"documents.{start + place}") for place, pair in enumerate(pairs)]
 

@@ -39,7 +39,7 @@ def test_texts_have_the_prefix_and_token_ids_stand_as_they_are():
 
 def test_what_is_too_long_is_refused_by_its_place_or_cut_where_that_is_asked_for():
     reader = Texts(WordTokenizer(), 4, 100)
-    with pytest.raises(ContextLengthError, match=r"at most 4 tokens, and 'input\[1\]' has 5") as caught:
+    with pytest.raises(ContextLengthError, match=r"at most 4 tokens, and 'input\.1' has 5") as caught:
         reader.read(texts("a", "a b c"), 0, 2)
     assert (caught.value.prompt_tokens, caught.value.context_length, caught.value.param) == (5, 4, "input.1")
     with pytest.raises(ContextLengthError, match="'input' has 5"):
