@@ -215,7 +215,7 @@ def write_glm_ocr(folder: Path, words: Path) -> None:
     _save(folder, _random(config), config)
 
 
-def write_deepseek_ocr(folder: Path, words: Path) -> None:
+def write_deepseek_ocr(folder: Path, words: Path, model_type: str = "deepseekocr") -> None:
     """A small random DeepSeek-OCR without a chat template, as it is; its SAM is made small for this process, as no file says its size."""
     from mlx_vlm.models.deepseekocr import config as sizes
     from mlx_vlm.models.deepseekocr import deepseekocr
@@ -230,14 +230,14 @@ def write_deepseek_ocr(folder: Path, words: Path) -> None:
         "model_type": "deepseek_v2", "hidden_size": 64, "num_hidden_layers": 2, "intermediate_size": 128, "moe_intermediate_size": 32,
         "num_attention_heads": 4, "num_key_value_heads": 4, "n_shared_experts": 1, "n_routed_experts": 4, "num_experts_per_tok": 2,
         "first_k_dense_replace": 1, "vocab_size": len(tokenizer), "max_position_embeddings": 4096, "qk_nope_head_dim": 0,
-        "qk_rope_head_dim": 0, "v_head_dim": 16,
+        "qk_rope_head_dim": 0, "v_head_dim": 16, "sliding_window_size": 4,
     }  # fmt: skip
     vision = {
         "model_type": "vision", "layers": 1, "hidden_size": 1024, "width": 1024, "intermediate_size": 64, "num_attention_heads": 2,
         "image_size": 224, "patch_size": 14,
     }  # fmt: skip
     config = {
-        "model_type": "deepseekocr", "architectures": ["DeepseekOCRForCausalLM"], "vocab_size": len(tokenizer), "eos_token_id": 2,
+        "model_type": model_type, "architectures": ["DeepseekOCRForCausalLM"], "vocab_size": len(tokenizer), "eos_token_id": 2,
         "image_token_index": tokenizer.convert_tokens_to_ids("<image>"), "max_position_embeddings": 4096, "language_config": text,
         "vision_config": vision, "projector_config": {"projector_type": "linear", "input_dim": 2048, "n_embed": 64},
     }  # fmt: skip
@@ -250,6 +250,11 @@ def write_deepseek_ocr(folder: Path, words: Path) -> None:
         },
     )  # fmt: skip
     _save(folder, _random(config), config)
+
+
+def write_unlimited_ocr(folder: Path, words: Path) -> None:
+    """The same as an Unlimited-OCR, whose answers forget their beginning."""
+    write_deepseek_ocr(folder, words, "unlimited-ocr")
 
 
 def _tokenizer(folder: Path, words: Path, more: tuple[str, ...], picture: str) -> Any:
