@@ -34,7 +34,17 @@ class Rows(Protocol):
 
 def can_merge(caches: Iterable[Any]) -> bool:
     """Whether mlx-lm can batch these caches; quantized, chunked and concatenating ones it can't."""
-    return all(hasattr(cache, "merge") for cache in leaves(caches))
+    return all(_merges(type(cache)) for cache in leaves(caches))
+
+
+def _merges(kind: type) -> bool:
+    """Whether it says itself how it is merged: of one that only grows in a way of its own, merging would make what it comes from."""
+    kinds = kind.__mro__
+    merge, grow = (
+        next((place for place, each in enumerate(kinds) if name in vars(each)), len(kinds))
+        for name in ("merge", "update_and_fetch")
+    )
+    return merge < len(kinds) and merge <= grow
 
 
 def arrays(caches: Iterable[Any]) -> list[Any]:

@@ -25,6 +25,7 @@ _SMOL_TOKENS = (
 )  # fmt: skip
 _DOTS_TOKENS = ("<|img|>", "<|imgpad|>", "<|endofimg|>")
 _GLM_TOKENS = ("<|begin_of_image|>", "<|image|>", "<|end_of_image|>", "<|video|>", "<|begin_of_box|>", "<|end_of_box|>")
+_PADDLE_TOKENS = ("<|IMAGE_START|>", "<|IMAGE_PLACEHOLDER|>", "<|IMAGE_END|>", "<|VIDEO_PLACEHOLDER|>")
 _DEEPSEEK_TOKENS = (
     "<image>", "<|pad|>", "<|ref|>", "<|/ref|>", "<|det|>", "<|/det|>", "<|grounding|>", "<|User|>", "<|Assistant|>"
 )  # fmt: skip
@@ -215,7 +216,30 @@ def write_glm_ocr(folder: Path, words: Path) -> None:
     _save(folder, _random(config), config)
 
 
-def write_deepseek_ocr(folder: Path, words: Path) -> None:
+def write_paddleocr_vl(folder: Path, words: Path) -> None:
+    """A random PaddleOCR-VL as small as its eye allows, which makes 1,024 numbers of a picture's part."""
+    tokenizer = _tokenizer(folder, words, _PADDLE_TOKENS, "".join(_PADDLE_TOKENS[:3]))
+    ids = {name: tokenizer.convert_tokens_to_ids(token) for name, token in zip(
+        ("vision_start_token_id", "image_token_id", "vision_end_token_id", "video_token_id"), _PADDLE_TOKENS, strict=True)}  # fmt: skip
+    config = {
+        "model_type": "paddleocr_vl", "architectures": ["PaddleOCRVLForConditionalGeneration"], **ids, "hidden_size": 1024,
+        "num_hidden_layers": 1, "intermediate_size": 128, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16,
+        "rms_norm_eps": 1e-6, "vocab_size": len(tokenizer), "rope_theta": 1e6, "max_position_embeddings": 4096, "hidden_act": "silu",
+        "use_bias": False, "eos_token_id": 2, "bos_token_id": 1, "pad_token_id": 0,
+        "rope_scaling": {"type": "default", "rope_type": "default", "mrope_section": [2, 3, 3]},
+        "vision_config": {
+            "model_type": "paddleocr_vl", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+            "num_attention_heads": 2, "image_size": 56, "patch_size": 14,
+        },
+    }  # fmt: skip
+    _write_json(
+        folder / "preprocessor_config.json",
+        {"min_pixels": 28 * 28, "max_pixels": 28 * 28 * 16, "patch_size": 14, "temporal_patch_size": 1, "merge_size": 2},
+    )
+    _save(folder, _random(config), config)
+
+
+def write_deepseek_ocr(folder: Path, words: Path, model_type: str = "deepseekocr") -> None:
     """A small random DeepSeek-OCR without a chat template, as it is; its SAM is made small for this process, as no file says its size."""
     from mlx_vlm.models.deepseekocr import config as sizes
     from mlx_vlm.models.deepseekocr import deepseekocr
@@ -230,14 +254,14 @@ def write_deepseek_ocr(folder: Path, words: Path) -> None:
         "model_type": "deepseek_v2", "hidden_size": 64, "num_hidden_layers": 2, "intermediate_size": 128, "moe_intermediate_size": 32,
         "num_attention_heads": 4, "num_key_value_heads": 4, "n_shared_experts": 1, "n_routed_experts": 4, "num_experts_per_tok": 2,
         "first_k_dense_replace": 1, "vocab_size": len(tokenizer), "max_position_embeddings": 4096, "qk_nope_head_dim": 0,
-        "qk_rope_head_dim": 0, "v_head_dim": 16,
+        "qk_rope_head_dim": 0, "v_head_dim": 16, "sliding_window_size": 4,
     }  # fmt: skip
     vision = {
         "model_type": "vision", "layers": 1, "hidden_size": 1024, "width": 1024, "intermediate_size": 64, "num_attention_heads": 2,
         "image_size": 224, "patch_size": 14,
     }  # fmt: skip
     config = {
-        "model_type": "deepseekocr", "architectures": ["DeepseekOCRForCausalLM"], "vocab_size": len(tokenizer), "eos_token_id": 2,
+        "model_type": model_type, "architectures": ["DeepseekOCRForCausalLM"], "vocab_size": len(tokenizer), "eos_token_id": 2,
         "image_token_index": tokenizer.convert_tokens_to_ids("<image>"), "max_position_embeddings": 4096, "language_config": text,
         "vision_config": vision, "projector_config": {"projector_type": "linear", "input_dim": 2048, "n_embed": 64},
     }  # fmt: skip
@@ -250,6 +274,11 @@ def write_deepseek_ocr(folder: Path, words: Path) -> None:
         },
     )  # fmt: skip
     _save(folder, _random(config), config)
+
+
+def write_unlimited_ocr(folder: Path, words: Path) -> None:
+    """The same as an Unlimited-OCR, whose answers forget their beginning."""
+    write_deepseek_ocr(folder, words, "unlimited-ocr")
 
 
 def _tokenizer(folder: Path, words: Path, more: tuple[str, ...], picture: str) -> Any:
@@ -268,8 +297,8 @@ def _random(config: dict[str, Any]) -> Any:
     architecture, _ = get_model_and_args(config)
     wanted = architecture.ModelConfig.from_dict(deepcopy(config))
     for name, kind in (("text_config", "TextConfig"), ("vision_config", "VisionConfig")):
-        if isinstance(config.get(name), dict) and hasattr(architecture, kind):
-            setattr(wanted, name, getattr(architecture, kind).from_dict(deepcopy(config[name])))
+        if isinstance(given := getattr(wanted, name), dict):
+            setattr(wanted, name, getattr(architecture, kind).from_dict(given))
     model = architecture.Model(wanted)
     model.set_dtype(mx.float32)
     return model
