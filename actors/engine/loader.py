@@ -75,10 +75,10 @@ def load_backend(model: ModelInfo, options: EngineOptions = _DEFAULT) -> Backend
         _for_cpu(weights_of)
     mx.eval(weights_of.parameters())
     weights_of.eval()
-    pictures = taken_pictures(loaded)
+    head = look_at_last_position(weights_of)
+    pictures = taken_pictures(loaded, head)
     network, tokenizer, config = loaded.network, loaded.tokenizer, loaded.config
     cost = kv_cost(network)
-    head = look_at_last_position(weights_of)
     weights = sum(weight.nbytes for _, weight in tree_flatten(weights_of.parameters()))
     vocabulary = _vocabulary(config) or len(tokenizer.vocab)
     runner = _runner(network, head, vocabulary)
