@@ -26,7 +26,7 @@ _QWEN_TOKENS = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_
 
 def write_smolvlm(folder: Path, words: Path) -> None:
     """A SmolVLM whose language half is a llama's from a folder, its eye random: 16 tokens a picture."""
-    tokenizer = _tokenizer(folder, words, _SMOL_TOKENS, "<image>")
+    tokenizer = make_tokenizer(folder, words, _SMOL_TOKENS, "<image>")
     text = json.loads((words / "config.json").read_text())
     taken = (
         "hidden_size",
@@ -55,8 +55,8 @@ def write_smolvlm(folder: Path, words: Path) -> None:
             "num_hidden_layers": 2, "intermediate_size": 128,
         },
     }  # fmt: skip
-    _write_json(folder / "processor_config.json", {"image_seq_len": 16, "processor_class": "SmolVLMProcessor"})
-    _write_json(
+    write_json(folder / "processor_config.json", {"image_seq_len": 16, "processor_class": "SmolVLMProcessor"})
+    write_json(
         folder / "preprocessor_config.json",
         {
             "image_processor_type": "SmolVLMImageProcessor", "processor_class": "SmolVLMProcessor",
@@ -65,7 +65,7 @@ def write_smolvlm(folder: Path, words: Path) -> None:
             "max_image_size": {"longest_edge": 64}, "size": {"longest_edge": 64}, "resample": 1,
         },
     )  # fmt: skip
-    model = _random(config)
+    model = make_random(config)
     language, _ = load_model(words, lazy=True)
     language = dequantize_model(language)
     language.set_dtype(mx.float32)
@@ -75,28 +75,33 @@ def write_smolvlm(folder: Path, words: Path) -> None:
     weights["embed_tokens.weight"] = mx.concatenate([rows, more])
     weights["lm_head.weight"] = mx.concatenate([rows, mx.zeros_like(more)])
     model.language_model.update(tree_unflatten(list(weights.items())))
-    _save(folder, model, config)
+    save(folder, model, config)
 
 
 def write_qwen2_vl(folder: Path, words: Path) -> None:
     """A small random Qwen2-VL, whose rotary positions have three axes."""
-    tokenizer = _tokenizer(folder, words, _QWEN_TOKENS, "<|vision_start|><|image_pad|><|vision_end|>")
+    write_qwen2(folder, words, "qwen2_vl", {"embed_dim": 32, "hidden_size": 64, "num_heads": 2, "mlp_ratio": 2})
+
+
+def write_qwen2(folder: Path, words: Path, model_type: str, eye: dict[str, Any]) -> None:
+    """A small random model of the Qwen2-VLs."""
+    tokenizer = make_tokenizer(folder, words, _QWEN_TOKENS, "<|vision_start|><|image_pad|><|vision_end|>")
     ids = {name: tokenizer.convert_tokens_to_ids(token) for name, token in zip(
         ("vision_start_token_id", "vision_end_token_id", "image_token_id", "video_token_id"), _QWEN_TOKENS, strict=True)}  # fmt: skip
     text = {
-        "model_type": "qwen2_vl", "hidden_size": 64, "num_hidden_layers": 2, "intermediate_size": 128, "num_attention_heads": 4,
+        "model_type": model_type, "hidden_size": 64, "num_hidden_layers": 2, "intermediate_size": 128, "num_attention_heads": 4,
         "num_key_value_heads": 2, "rms_norm_eps": 1e-6, "vocab_size": len(tokenizer), "rope_theta": 1e6, "tie_word_embeddings": True,
         "max_position_embeddings": 4096, "rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]},
     }  # fmt: skip
     vision = {
-        "model_type": "qwen2_vl", "depth": 2, "embed_dim": 32, "hidden_size": 64, "num_heads": 2, "mlp_ratio": 2, "patch_size": 14,
-        "in_channels": 3, "spatial_patch_size": 14, "spatial_merge_size": 2, "temporal_patch_size": 2,
+        "model_type": model_type, "depth": 2, "patch_size": 14,
+        "in_channels": 3, "spatial_patch_size": 14, "spatial_merge_size": 2, "temporal_patch_size": 2, **eye,
     }  # fmt: skip
     config = {
-        "model_type": "qwen2_vl", **ids, **{name: value for name, value in text.items() if name != "model_type"},
+        "model_type": model_type, **ids, **{name: value for name, value in text.items() if name != "model_type"},
         "text_config": text, "vision_config": vision, "eos_token_id": 2,
     }  # fmt: skip
-    _write_json(
+    write_json(
         folder / "preprocessor_config.json",
         {
             "image_processor_type": "Qwen2VLImageProcessor", "processor_class": "Qwen2VLProcessor", "merge_size": 2, "patch_size": 14,
@@ -104,12 +109,12 @@ def write_qwen2_vl(folder: Path, words: Path) -> None:
             "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5],
         },
     )  # fmt: skip
-    _save(folder, _random(config), config)
+    save(folder, make_random(config), config)
 
 
 def write_qwen3_vl(folder: Path, words: Path) -> None:
     """A small random Qwen3-VL, whose pictures are added to hidden states of its first layers too."""
-    _write_qwen3(folder, words, "qwen3_vl", {"deepstack_visual_indexes": [0, 1]}, {"head_dim": 16, "rope_scaling": _MROPE})
+    write_qwen3(folder, words, "qwen3_vl", {"deepstack_visual_indexes": [0, 1]}, {"head_dim": 16, "rope_scaling": MROPE})
 
 
 def write_qwen3_5(folder: Path, words: Path) -> None:
@@ -119,14 +124,15 @@ def write_qwen3_5(folder: Path, words: Path) -> None:
         "linear_value_head_dim": 16, "linear_conv_kernel_dim": 4, "full_attention_interval": 2,
         "rope_parameters": {"type": "default", "mrope_section": [2, 1, 1], "rope_theta": 1e5, "partial_rotary_factor": 0.25},
     }  # fmt: skip
-    _write_qwen3(folder, words, "qwen3_5", {"deepstack_visual_indexes": []}, text)
+    write_qwen3(folder, words, "qwen3_5", {"deepstack_visual_indexes": []}, text)
 
 
-_MROPE = {"type": "default", "rope_type": "default", "mrope_section": [4, 2, 2], "mrope_interleaved": True}
+MROPE = {"type": "default", "rope_type": "default", "mrope_section": [4, 2, 2], "mrope_interleaved": True}
 
 
-def _write_qwen3(folder: Path, words: Path, model_type: str, eye: dict[str, Any], more: dict[str, Any]) -> None:
-    tokenizer = _tokenizer(folder, words, _QWEN_TOKENS, "<|vision_start|><|image_pad|><|vision_end|>")
+def write_qwen3(folder: Path, words: Path, model_type: str, eye: dict[str, Any], more: dict[str, Any]) -> None:
+    """A small random model of the Qwen3-VLs and Qwen3.5s."""
+    tokenizer = make_tokenizer(folder, words, _QWEN_TOKENS, "<|vision_start|><|image_pad|><|vision_end|>")
     ids = {name: tokenizer.convert_tokens_to_ids(token) for name, token in zip(
         ("vision_start_token_id", "vision_end_token_id", "image_token_id", "video_token_id"), _QWEN_TOKENS, strict=True)}  # fmt: skip
     text = {
@@ -143,7 +149,7 @@ def _write_qwen3(folder: Path, words: Path, model_type: str, eye: dict[str, Any]
         "model_type": model_type, **ids, "image_token_index": ids["image_token_id"], "video_token_index": ids["video_token_id"],
         "vocab_size": len(tokenizer), "text_config": text, "vision_config": vision, "eos_token_id": 2,
     }  # fmt: skip
-    _write_json(
+    write_json(
         folder / "preprocessor_config.json",
         {
             "image_processor_type": "Qwen2VLImageProcessor", "processor_class": "Qwen3VLProcessor", "merge_size": 2, "patch_size": 16,
@@ -151,13 +157,16 @@ def _write_qwen3(folder: Path, words: Path, model_type: str, eye: dict[str, Any]
             "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5],
         },
     )  # fmt: skip
-    _save(folder, _random(config), config)
+    save(folder, make_random(config), config)
 
 
-def _tokenizer(folder: Path, words: Path, more: tuple[str, ...], picture: str) -> Any:
+def make_tokenizer(folder: Path, words: Path, more: tuple[str, ...], picture: str, names: dict[str, str] | None = None) -> Any:
+    """A folder's tokenizer with more tokens, some of which have names, and a template that has a text for each picture."""
     folder.mkdir(parents=True)
     tokenizer = AutoTokenizer.from_pretrained(words)
     tokenizer.add_special_tokens({"additional_special_tokens": list(more)})
+    if names:
+        tokenizer._set_model_specific_special_tokens(names)
     tokenizer.chat_template = _TEMPLATE.replace("PICTURE", picture)
     tokenizer.save_pretrained(folder)
     if (words / "generation_config.json").exists():
@@ -165,21 +174,25 @@ def _tokenizer(folder: Path, words: Path, more: tuple[str, ...], picture: str) -
     return tokenizer
 
 
-def _random(config: dict[str, Any]) -> Any:
+def make_random(config: dict[str, Any]) -> Any:
+    """A model of mlx-vlm's, float32."""
     mx.random.seed(0)
     architecture, _ = get_model_and_args(config)
     wanted = architecture.ModelConfig.from_dict(config)
-    for name, kind in (("text_config", "TextConfig"), ("vision_config", "VisionConfig")):
+    parts = (("text_config", "TextConfig"), ("vision_config", "VisionConfig"), ("perceiver_config", "PerceiverConfig"))
+    for name, kind in ((name, kind) for name, kind in parts if name in config):
         setattr(wanted, name, getattr(architecture, kind).from_dict(config[name]))
     model = architecture.Model(wanted)
     model.set_dtype(mx.float32)
     return model
 
 
-def _save(folder: Path, model: Any, config: dict[str, Any]) -> None:
+def save(folder: Path, model: Any, config: dict[str, Any]) -> None:
+    """Its weights and its configuration."""
     mx.save_safetensors(str(folder / "model.safetensors"), dict(tree_flatten(model.parameters())), metadata={"format": "mlx"})
-    _write_json(folder / "config.json", config)
+    write_json(folder / "config.json", config)
 
 
-def _write_json(file: Path, content: dict[str, Any]) -> None:
+def write_json(file: Path, content: dict[str, Any]) -> None:
+    """A file of a model's folder."""
     file.write_text(json.dumps(content))
