@@ -8,6 +8,7 @@ import mlx.core as mx
 import numpy as np
 import PIL.Image
 
+_ALONE = frozenset({"DeepseekOCRProcessor", "UnlimitedOCRProcessor", "PaddleOCRVLProcessor"})
 _NOT_SEEN = frozenset({"attention_mask", "labels", "num_image_tokens"})
 
 
@@ -35,6 +36,11 @@ class DeepseekProcessor:
 def as_called(processor: Any) -> Any:
     """A processor of mlx-vlm or transformers, as pictures are read with it."""
     return DeepseekProcessor(processor) if "inference_mode" in signature(processor.__call__).parameters else processor
+
+
+def takes_one(processor: Any) -> bool:
+    """Whether it, or its model in mlx-vlm, can be given one picture at a time and no more."""
+    return type(processor).__name__ in _ALONE
 
 
 def _plain(value: Any) -> Any:

@@ -10,9 +10,10 @@ from mlx_vlm.prompt_utils import MODEL_CONFIG, MessageFormat
 from mlx_vlm.utils import load_config, load_model, load_processor
 
 from actors.engine.pictures import PictureReader
-from actors.engine.processor import as_called
+from actors.engine.processor import as_called, takes_one
 from actors.engine.prompt import TEXT_ALONE, NoPictures, ReadsPictures
 from actors.models import PICTURE_BYTES
+from scheduler.mlx.head import LastPosition
 from scheduler.mlx.pictures import PictureFeatures
 from scheduler.mlx.vision_language import VisionLanguage
 
@@ -58,15 +59,18 @@ def load_vision(path: Path, trusted: bool) -> Loaded:
     network = VisionLanguage(model)
     own = getattr(processor, "tokenizer", processor)
     token_id = next((config[key] for key in ("image_token_id", "image_token_index") if isinstance(config.get(key), int)), None)
-    token = getattr(processor, "image_token", None) or (own.convert_ids_to_tokens(token_id) if token_id is not None else None)
+    known = None if token_id is None else own.convert_ids_to_tokens(token_id)
+    if getattr(own, "chat_template", None) is None:
+        own.chat_template = _template(
+            processor, str(config.get("model_type")), str(getattr(processor, "image_token", None) or known)
+        )
+    token = _placeholder(processor, own, known)
     if token is None:
         raise ValueError("nothing says what stands for a picture in this model's prompts")
     if token_id is None:
         token_id = own.convert_tokens_to_ids(token)
     if hasattr(processor, "image_token_id"):
         processor.image_token_id = token_id  # DOTS-OCR's has a number of its own
-    if getattr(own, "chat_template", None) is None:
-        own.chat_template = _template(processor, str(config.get("model_type")), str(token))
     ends = config.get("eos_token_id")
     tokenizer = TokenizerWrapper(own, eos_token_ids=[ends] if isinstance(ends, int) else ends)
     return Loaded(
@@ -74,7 +78,7 @@ def load_vision(path: Path, trusted: bool) -> Loaded:
         model,
         tokenizer,
         config,
-        PictureReader(as_called(processor), str(token), token_id, PictureFeatures(network, PICTURE_BYTES)),
+        PictureReader(as_called(processor), token, token_id, PictureFeatures(network, PICTURE_BYTES), alone=takes_one(processor)),
     )
 
 
@@ -88,15 +92,32 @@ def _template(processor: Any, model_type: str, token: str) -> str | None:
     return given if between is None else _BARE_TEMPLATE.replace("PICTURE", repr(token + between))
 
 
-def taken_pictures(loaded: Loaded) -> ReadsPictures:
-    """What reads the model's pictures, once its weights are there: found out by having it look at one.
+def _placeholder(processor: Any, tokenizer: Any, token: str | None) -> str | None:
+    """What the processor puts a picture in place of: of the texts that it may be, that which the chat template has for one.
+
+    Args:
+        processor: The model's, which may name texts.
+        tokenizer: Its tokenizer.
+        token: What the model itself knows a part of a picture by.
+    """
+    named = [str(name) for name in (*(getattr(processor, key, None) for key in ("image_token", "boi_token")), token) if name]
+    conversation = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What is this?"}]}]
+    try:
+        text = tokenizer.apply_chat_template(conversation, tokenize=False)
+    except Exception:  # templates are programs of their own
+        text = ""
+    return next((name for name in (*named, "<image>") if name in text), named[0] if named else None)
+
+
+def taken_pictures(loaded: Loaded, head: LastPosition | None) -> ReadsPictures:
+    """What reads the model's pictures, once its weights are there: found out by having it look at some.
 
     A model that mlx-vlm runs, and whose pictures ask for more than features of their own tokens, answers text all the same.
     """
     if loaded.pictures is None:
         return TEXT_ALONE
     try:
-        loaded.pictures.probe()
+        loaded.pictures.probe(loaded.tokenizer, head)
     except Exception as error:
         _log.warning("pictures can't be served with this model", exc_info=error)
         return NoPictures(str(error).rstrip(".") or type(error).__name__)

@@ -14,16 +14,18 @@ class LastPosition(nn.Module):  # type: ignore[misc]
 
     Attributes:
         rows: Indices of the rows whose logits are wanted; None for all of them.
+        places: Indices of the positions that are looked at in place of the last; None for that.
     """
 
     def __init__(self, head: Any) -> None:
         super().__init__()
         self.head = head
         self.rows: mx.array | None = None
+        self.places: mx.array | None = None
 
     def __call__(self, hidden: mx.array) -> mx.array:
-        """Float (rows, length, size) to float (wanted rows, 1, vocabulary)."""
-        last = hidden[:, -1:, :]
+        """Float (rows, length, size) to float (wanted rows, 1 or so many places, vocabulary)."""
+        last = hidden[:, -1:, :] if self.places is None else hidden[:, self.places, :]
         logits: mx.array = self.head(last if self.rows is None else last[self.rows])
         return logits
 

@@ -68,16 +68,18 @@ class PictureFeatures:
 class PicturePrompt:
     """A prompt with pictures. See `scheduler.mlx.prompt_inputs.PromptInputs`.
 
-    Args:
-        features: Makes the pictures' features.
+    Attributes:
         token_ids: The whole prompt's, placeholders among them.
         pictures: The pictures, each with the place where its tokens begin, in order.
+
+    Args:
+        features: Makes the pictures' features.
     """
 
     def __init__(self, features: PictureFeatures, token_ids: Sequence[int], pictures: Sequence[tuple[int, Picture]]) -> None:
         self._features = features
-        self._token_ids = tuple(token_ids)
-        self._pictures = tuple(pictures)
+        self.token_ids = tuple(token_ids)
+        self.pictures = tuple(pictures)
 
     @property
     def delta(self) -> int:
@@ -87,10 +89,10 @@ class PicturePrompt:
     def features(self, start: int, stop: int) -> Features:
         """What stands for tokens `start` … `stop - 1`. Only pictures among these are looked at."""
         model = self._features.model
-        words = model.embed(mx.array(self._token_ids[start:stop]))
+        words = model.embed(mx.array(self.token_ids[start:stop]))
         seen = [
             (max(start, first), min(stop, first + len(picture.token_ids)), first, self._features.of(picture))
-            for first, picture in self._pictures
+            for first, picture in self.pictures
             if first < stop and first + len(picture.token_ids) > start
         ]
         embeddings = _laid_over(words, start, [(a, b, _embedded(its)[a - first : b - first]) for a, b, first, its in seen])
@@ -105,7 +107,7 @@ class PicturePrompt:
 
     @cached_property
     def _places(self) -> tuple[mx.array | None, int]:
-        return self._features.model.places(self._token_ids, [_on_device(picture, pixels=False) for _, picture in self._pictures])
+        return self._features.model.places(self.token_ids, [_on_device(picture, pixels=False) for _, picture in self.pictures])
 
 
 def on_device(value: Any) -> Any:

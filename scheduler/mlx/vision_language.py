@@ -9,8 +9,23 @@ from mlx_lm.models.cache import CacheList, KVCache, RotatingKVCache
 
 from scheduler.mlx.prompt_inputs import Features
 
-# What the runners know to hand on of what a model makes of a picture. Whatever else a model asks for, it can't be served with.
-_KNOWN = frozenset({"inputs_embeds", "position_ids", "rope_deltas", "visual_pos_masks", "deepstack_visual_embeds", "pos_hw"})
+# What the runners know to hand on of what a model makes of a picture, or to do without: masks that let all be seen, positions, and
+# inputs of layers, which the language half looks up itself. Whatever else a model asks for, it can't be served with; that these
+# are all that matters, `scheduler.mlx.vision_check` finds out.
+_KNOWN = frozenset(
+    {
+        "attention_mask",
+        "attention_mask_4d",
+        "deepstack_visual_embeds",
+        "inputs_embeds",
+        "per_layer_inputs",
+        "pos_hw",
+        "position_ids",
+        "rope_deltas",
+        "visual_pos_masks",
+    }
+)
+_PROMPT = frozenset({"input_ids", "attention_mask", "pixel_values"})
 
 
 class UnsupportedVisionError(ValueError):
@@ -32,9 +47,9 @@ class VisionLanguage:
         self.language = model.language_model
         self.layers: list[Any] = model.language_model.layers if hasattr(model.language_model, "layers") else model.layers
         self.rotates = hasattr(self.language, "get_rope_index")
-        body = getattr(self.language, "model", self.language)
-        if hasattr(body, "_deepstack_process"):
-            body._deepstack_process = _add  # noqa: SLF001 - in place of a loop over rows, which has an own one for each token here
+        self._body = getattr(self.language, "model", self.language)
+        if hasattr(self._body, "_deepstack_process"):
+            self._body._deepstack_process = _add  # noqa: SLF001 - in place of a loop over rows, which has an own one for each token
 
     def __call__(self, inputs: mx.array, cache: Sequence[Any], features: Features | None = None) -> mx.array:
         """Token ids (rows, length) to logits (rows, length, vocabulary); the caches grow by `length`.
@@ -72,14 +87,38 @@ class VisionLanguage:
         Raises `UnsupportedVisionError`.
         """
         ids = mx.array([token_ids])
-        others = {name: array for name, array in inputs.items() if name != "pixel_values"}
-        made = self.model.get_input_embeddings(ids, inputs["pixel_values"], **others)
+        made = self._features(ids, inputs)
         unknown = sorted(name for name, value in vars(made).items() if value is not None and name not in _KNOWN)
         if unknown:
             raise UnsupportedVisionError(f"pictures need {', '.join(unknown)} in this model, which isn't supported")
+        if made.inputs_embeds.shape[1] != len(token_ids):
+            raise UnsupportedVisionError(
+                "a picture has other places in a prompt than its tokens in this model, which isn't supported"
+            )
         mask, compact = made.visual_pos_masks, made.deepstack_visual_embeds
         deeper = () if compact is None else tuple(_spread(each, mask[0]) for each in compact)
         return Features(made.inputs_embeds[0], None, deeper)
+
+    def whole(self, inputs: Mapping[str, mx.array]) -> mx.array:
+        """Logits (tokens, vocabulary) of a whole prompt, as mlx-vlm's own generation has them.
+
+        Args:
+            inputs: What the model's processor made of text and pictures together, `input_ids` among them.
+        """
+        ids = inputs["input_ids"].reshape(1, -1)
+        others = {name: array for name, array in inputs.items() if name not in _PROMPT}
+        made = {name: value for name, value in vars(self._features(ids, inputs)).items() if value is not None}
+        own = vars(self._body).pop("_deepstack_process", None)
+        try:
+            logits: mx.array = self.language(ids, cache=self.make_cache(), **{**others, **made}).logits[0]
+        finally:
+            if own is not None:
+                self._body._deepstack_process = own  # noqa: SLF001 - as it was
+        return logits
+
+    def _features(self, ids: mx.array, inputs: Mapping[str, mx.array]) -> Any:
+        others = {name: array for name, array in inputs.items() if name not in _PROMPT}
+        return self.model.get_input_embeddings(ids, inputs["pixel_values"], mask=mx.ones_like(ids), **others)
 
     def places(self, token_ids: Sequence[int], pictures: Sequence[Mapping[str, mx.array]]) -> tuple[mx.array | None, int]:
         """Rotary positions of a whole prompt, int32 (3, tokens), and how far those after it are from their places.

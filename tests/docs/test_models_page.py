@@ -8,6 +8,7 @@ from actors.catalog.model_config import _FROM_GENERATION, _NAMES
 from actors.catalog.reasons import Reason
 from actors.catalog.unfinished import _PARTIAL, DOWNLOADS
 from actors.models import ModelType
+from tests.e2e.vision_families import REFUSED, WRITERS
 
 PAGE = (Path(__file__).parents[2] / "docs/models.md").read_text()
 ROWS = [line for line in PAGE.splitlines() if line.startswith("|")]
@@ -44,3 +45,13 @@ def test_what_marks_a_download_is_documented():
 
 def test_what_is_taken_from_a_generation_config_is_documented():
     assert [name for name in _FROM_GENERATION if f"`{_NAMES.get(name, name)}`" not in PAGE] == []
+
+
+def test_families_whose_pictures_are_tested_stand_there():
+    assert _first_cells("| `model_type` | for example |") == list(WRITERS)
+    assert _first_cells("| `model_type` | why |") == list(REFUSED)
+
+
+def _first_cells(heading):
+    table = PAGE[PAGE.index(heading) :].partition("\n\n")[0].splitlines()[2:]
+    return [row.split("`")[1] for row in table]

@@ -6,8 +6,8 @@ import openai
 import pytest
 
 from benchmarks.server import running_server
+from tests.e2e.ocr_models import write_glm_ocr
 from tests.e2e.test_vision_server import turn
-from tests.e2e.vision_models import write_glm_ocr
 
 MODEL = "reading"
 MARK = "<|begin_of_box|>"

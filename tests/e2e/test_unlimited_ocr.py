@@ -10,8 +10,9 @@ import mlx.core as mx  # isort: skip
 
 from actors.catalog.discovery import Discovery
 from actors.engine.text import chat_text
-from tests.e2e.test_vision import TOKENS, assert_same, chat, processed, read, run
-from tests.e2e.vision_models import write_unlimited_ocr
+from tests.e2e.ocr_models import write_unlimited_ocr
+from tests.e2e.test_ocr import processed
+from tests.e2e.test_vision import TOKENS, assert_same, chat, read, run
 
 CHATS = (chat([1, "document parsing."]), chat("What is the capital of France?"))
 
