@@ -3,6 +3,7 @@
 import mlx.core as mx
 import pytest
 
+from scheduler.mlx.head import LastPosition
 from scheduler.mlx.pictures import Picture, PictureFeatures, PicturePrompt
 from scheduler.mlx.prompt_inputs import Features
 from scheduler.mlx.vision_check import check_pictures
@@ -85,13 +86,31 @@ class Answering(Summing):
         return sums
 
 
-def check(model):
+class Looking(Summing):
+    """Its head looks at the places that it is told."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = LastPosition(lambda hidden: hidden)
+
+    def whole(self, inputs):
+        assert self.head.places is not None
+        return self.head(super().whole(inputs)[None])[0]
+
+
+def check(model, head=None):
     prompt = PicturePrompt(PictureFeatures(model, 1 << 20), TOKENS, PICTURES)
-    check_pictures(model, None, [-1 if token == PICTURE else token for token in TOKENS], prompt, {})
+    check_pictures(model, head, [-1 if token == PICTURE else token for token in TOKENS], prompt, {})
 
 
 def test_a_model_is_fine_whose_pictures_stand_for_their_own_tokens():
     check(Summing())
+
+
+def test_a_head_computes_no_more_logits_of_the_whole_than_are_compared():
+    model = Looking()
+    check(model, model.head)
+    assert model.head.places is None
 
 
 @pytest.mark.parametrize("model", [BothWays, Aware, Answering])
