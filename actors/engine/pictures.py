@@ -54,8 +54,7 @@ class PictureReader:
     def probe(self, tokenizer: Tokenizer, head: LastPosition | None) -> None:
         """Look at small pictures in a text, on the thread that steps the model. Raises whatever is in the way of pictures.
 
-        The tokens must be those that the processor makes of the whole, and the logits those that mlx-vlm has for it. Nothing stands
-        between the pictures nor between them and the question: some processors have other tokens for pictures there.
+        The tokens must be those that the processor makes of the whole, and the logits those that mlx-vlm has for it.
 
         Args:
             tokenizer: The model's.
@@ -63,7 +62,9 @@ class PictureReader:
         """
         drawn = [_noise(*size) for size in self._probed]
         pictures = [self._picture(Image(_png(each))) for each in drawn]
-        words = ["Look at this:\n", *[""] * (len(drawn) - 1), "What is it?"]
+        first, *others = self._worded(tokenizer, _probe(pictures=len(drawn)))
+        # What begins all texts is left out here as in what the processor makes, which puts it in front or doesn't.
+        words = [first.removeprefix(self._tokenizer.bos_token or ""), *others]
         prompt = self._prompt(tokenizer, words, pictures)
         whole = self._made(self._token.join(words), drawn)
         assert isinstance(prompt.inputs, PicturePrompt)
@@ -87,7 +88,10 @@ class PictureReader:
             for place, token in enumerate(picture.token_ids, first):
                 if token == self._token_id:
                     shared[place] = stand_in
-        return Prompt(tuple(shared), PicturePrompt(self._features, token_ids, places))
+        try:
+            return Prompt(tuple(shared), PicturePrompt(self._features, token_ids, places))
+        except (ValueError, IndexError) as error:
+            raise InvalidJobError(f"This model can't place the pictures in the text: {error}", "messages") from error
 
     def _worded(self, tokenizer: Tokenizer, prompt: ChatPrompt) -> list[str]:
         """The conversation's text before, between and after its pictures."""
@@ -163,6 +167,12 @@ def _array(value: Any) -> Any:
     if isinstance(value, list) and len({np.shape(each) for each in value}) > 1:
         return [np.array(each) for each in value]
     return np.array(value)
+
+
+def _probe(pictures: int) -> ChatPrompt:
+    """Pictures that follow each other, and words right behind them: some processors have other tokens for pictures there."""
+    content = [*({"type": "image"} for _ in range(pictures)), {"type": "text", "text": "What is it?"}]
+    return ChatPrompt(({"role": "user", "content": content},), images=(Image(b""),) * pictures)
 
 
 def _noise(width: int, height: int) -> PIL.Image.Image:

@@ -3,10 +3,10 @@
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import mlx.core as mx
+import numpy as np
 
 from scheduler.mlx.prompt_inputs import Features
 from scheduler.mlx.vision_language import VisionLanguage
@@ -71,20 +71,21 @@ class PicturePrompt:
     Attributes:
         token_ids: The whole prompt's, placeholders among them.
         pictures: The pictures, each with the place where its tokens begin, in order.
+        delta: How far the rotary position of a token after the prompt is from its place.
 
     Args:
         features: Makes the pictures' features.
+
+    Any thread may make one, so that a model which can't place some pictures says so before anything is computed with them. Raises
+    what it raises then.
     """
 
     def __init__(self, features: PictureFeatures, token_ids: Sequence[int], pictures: Sequence[tuple[int, Picture]]) -> None:
         self._features = features
         self.token_ids = tuple(token_ids)
         self.pictures = tuple(pictures)
-
-    @property
-    def delta(self) -> int:
-        """How far the rotary position of a token after the prompt is from its place."""
-        return self._places[1]
+        positions, self.delta = features.model.places(token_ids, [_on_device(picture, pixels=False) for _, picture in pictures])
+        self._positions = None if positions is None else np.array(positions)
 
     def features(self, start: int, stop: int) -> Features:
         """What stands for tokens `start` … `stop - 1`. Only pictures among these are looked at."""
@@ -102,12 +103,8 @@ class PicturePrompt:
             _laid_over(nothing, start, [(a, b, its.deeper[level][a - first : b - first]) for a, b, first, its in seen])
             for level in range(levels)
         )
-        places = self._places[0]
-        return Features(embeddings, None if places is None else places[:, start:stop], deeper)
-
-    @cached_property
-    def _places(self) -> tuple[mx.array | None, int]:
-        return self._features.model.places(self.token_ids, [_on_device(picture, pixels=False) for _, picture in self.pictures])
+        positions = None if self._positions is None else mx.array(self._positions[:, start:stop])
+        return Features(embeddings, positions, deeper)
 
 
 def on_device(value: Any) -> Any:
