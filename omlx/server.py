@@ -46,6 +46,9 @@ def serve(settings: ServeSettings) -> None:
     Raises `ServerError` when the address can't be had, Ray doesn't start, or packages are missing for what is asked.
     """
     _check_packages(settings)
+    if settings.hf_endpoint is not None:
+        # For the libraries of the engines, which are processes that begin later and read it as they are imported.
+        os.environ["HF_ENDPOINT"] = settings.hf_endpoint.rstrip("/")
     listener = _listen(settings.host, settings.port)
     settings.base_path.mkdir(parents=True, exist_ok=True)
     run_dir = settings.base_path / "run"
