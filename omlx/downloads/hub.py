@@ -69,6 +69,7 @@ class HubRepository:
 
     def listing(self) -> Listing:
         """All its files, by the commit that the revision names now."""
+        _session()
         with told(self._asked):
             info = self._hub.api.model_info(
                 self.origin.repository, revision=self.origin.revision, files_metadata=True, timeout=self._hub.read_seconds
@@ -85,7 +86,7 @@ class HubRepository:
         headers = self._hub.headers | ({"Range": f"bytes={offset}-"} if offset else {})
         with (
             told(self._asked, file.path),
-            get_session().stream("GET", url, headers=headers, timeout=self._hub.timeout) as response,
+            _session().stream("GET", url, headers=headers, timeout=self._hub.timeout) as response,
         ):
             hf_raise_for_status(response)
             yield Body(self._start(response, file, offset), response.iter_bytes())
@@ -110,6 +111,16 @@ class HubRepository:
 
 
 _ADVICE = "If it is a mirror, try another one or none (--hf-endpoint)."
+
+
+def _session() -> httpx2.Client:
+    """The library's shared client. Raises `EndpointError` when what the environment says of proxies or certificates can't be."""
+    try:
+        return get_session()
+    except Exception as error:
+        raise EndpointError(
+            f"No request can be made: {error}. Check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR."
+        ) from error
 
 
 def _remote_file(sibling: RepoSibling) -> RemoteFile:

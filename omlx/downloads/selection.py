@@ -13,7 +13,7 @@ _ALLOWED = (
     "*.safetensors", "*.json", "*.jsonl", "*.jinja", "*.txt", "*.model", "*.tiktoken", "*.py", "README.md", "LICENSE*", "NOTICE*",
 )  # fmt: skip
 # The same weights again for other software, and whatever is hidden.
-_IGNORED = ("original/*", "onnx/*", "openvino/*", "coreml/*", "*.bin.index.json", ".*", "*/.*")
+_IGNORED = ("original/*", "onnx/*", "openvino/*", "coreml/*", "*.bin.index.json", ".[!.]*", "*/.[!.]*")
 _WEIGHTS = ".safetensors"
 _CONSOLIDATED = "consolidated*.safetensors"
 

@@ -114,7 +114,9 @@ class FakeHub(ThreadingHTTPServer):
     def add(self, repo_id: str, files: Mapping[str, bytes], *, revision: str = "main", **more: bool) -> str:
         """Commit files to a repository's revision; the commit."""
         repo = self.repos.setdefault(repo_id, Repo(**more))
-        commit = hashlib.sha1(repr((repo_id, revision, len(repo.commits), sorted(files.items()))).encode(), usedforsecurity=False).hexdigest()
+        commit = hashlib.sha1(
+            repr((repo_id, revision, len(repo.commits), sorted(files.items()))).encode(), usedforsecurity=False
+        ).hexdigest()
         repo.commits[commit] = dict(files)
         repo.revisions[revision] = commit
         return commit
