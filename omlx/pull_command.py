@@ -8,6 +8,7 @@ import click
 from omlx import options
 
 if TYPE_CHECKING:
+    from omlx.downloads.download import Manner
     from omlx.downloads.hub import Hub
     from omlx.settings import ServeSettings
 
@@ -90,7 +91,7 @@ def pull_demo_model(into: Path) -> Path:
 
 
 def _pull_from_hub(
-    context: click.Context, asked: "ServeSettings", name: str, revision: str | None, local_name: str, manner: Any
+    context: click.Context, asked: "ServeSettings", name: str, revision: str | None, local_name: str, manner: "Manner"
 ) -> Path:
     from omlx.downloads.console import DownloadConsole
     from omlx.downloads.download import Download

@@ -53,7 +53,6 @@ class Manner:
         tell_seconds: How often the watcher is told.
         spare_bytes: What has to be free on the disk beyond the files.
         free_bytes: How much is free where a folder is.
-        clock: Seconds that only go up, for the speed.
     """
 
     selection: Selection = field(default_factory=Selection)
@@ -63,7 +62,6 @@ class Manner:
     tell_seconds: float = 0.2
     spare_bytes: int = 64 << 20
     free_bytes: Callable[[Path], int] = _free_bytes
-    clock: Callable[[], float] = time.monotonic
 
 
 class Download:
@@ -104,8 +102,11 @@ class Download:
         listing = self._listing()
         try:
             with staging.held(self._target.parent, self._name, self._repository.origin) as held:
-                if not self._is_there():
-                    self._fill(held, listing)
+                try:
+                    if not self._is_there():  # another process may have finished it by now
+                        self._fill(held, listing)
+                finally:
+                    held.drop_if_empty()
         except OSError as error:
             raise self._not_stored(error) from error
         return self._target
@@ -147,13 +148,10 @@ class Download:
         return Listing(listing.commit, files)
 
     def _fill(self, held: Staging, listing: Listing) -> None:
-        try:
-            held.begin(listing.files)
-            self._check_space(held, listing.files)
-            self._transfer(held, listing)
-            held.publish(self._target, listing.commit)
-        finally:
-            held.drop_if_empty()
+        held.begin(listing.files)
+        self._check_space(held, listing.files)
+        self._transfer(held, listing)
+        held.publish(self._target, listing.commit)
 
     def _check_space(self, held: Staging, files: Sequence[RemoteFile]) -> None:
         needed = sum(file.size - held.present(file) for file in files) + self._manner.spare_bytes
@@ -165,7 +163,7 @@ class Download:
 
     def _transfer(self, held: Staging, listing: Listing) -> None:
         files = listing.files
-        tally = Tally(sum(file.size for file in files), len(files), self._manner.clock)
+        tally = Tally(sum(file.size for file in files), len(files))
         for file in files:
             tally.found(held.present(file))
             if held.is_whole(file):

@@ -104,7 +104,7 @@ def _of_status(error: HfHubHTTPError, asked: Asked, path: str | None) -> Excepti
         hidden = "or the token has no access to it" if asked.has_token else f"or it is private. {_HOW_TO_LOG_IN}"
         return UnknownModelError(f"There is no model {asked.repository} on {asked.endpoint}, {hidden.rstrip('.')}.")
     if status == 403:
-        said = f" ({error.server_message})" if error.server_message else ""
+        said = f" ({_plain(error.server_message)})" if error.server_message else ""
         return AccessError(f"{asked.endpoint} gives no access to {asked.repository}{said}.")
     return EndpointError(
         f"{asked.endpoint} answered {status} for {path or asked.repository}, and not as the Hugging Face Hub does. "
@@ -127,4 +127,9 @@ def _of_line(error: httpx2.HTTPError, asked: Asked) -> Exception:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+    return _plain(str(error)) or type(error).__name__
+
+
+def _plain(text: str) -> str:
+    """The first line of what others say, without what a terminal would take for commands."""
+    return "".join(filter(str.isprintable, text.strip().partition("\n")[0])).rstrip(".")

@@ -28,7 +28,7 @@ def nearest(hub: Hub, name: str, seconds: float = _SECONDS) -> list[str]:
 def _search(hub: Hub, name: str) -> list[str]:
     try:
         for words in _shorter(name.rpartition("/")[2]):
-            ids = [each.id for each in hub.api.list_models(search=words, sort="downloads", limit=_FOUND)]
+            ids = [each.id for each in hub.api.list_models(search=words, sort="downloads", limit=_FOUND) if each.id.isprintable()]
             if ids:
                 return _like(name, ids)
     except Exception:  # whatever it is: the model's absence is what has to be told

@@ -60,7 +60,16 @@ class Whole:
 
 @dataclass(frozen=True)
 class Zipped:
-    """The whole file, compressed although nobody asked for that."""
+    """The whole file, or another content, compressed although nobody asked for that."""
+
+    content: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """The part that was asked for, with other headers."""
+
+    headers: Mapping[str, str]
 
 
 @dataclass
@@ -249,11 +258,13 @@ class _Handler(BaseHTTPRequestHandler):
         status, start = 200, 0
         wanted = self.headers.get("range")
         if isinstance(fault, Zipped):
-            content = gzip.compress(content)
+            content = gzip.compress(content if fault.content is None else fault.content)
             headers["content-encoding"] = "gzip"
         elif wanted and not isinstance(fault, Whole):
             status, start = 206, int(wanted.removeprefix("bytes=").rstrip("-"))
             headers["content-range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        if isinstance(fault, Part):
+            headers |= fault.headers
         after = fault.after if isinstance(fault, Cut | Stall) else len(content)
         self._head(status, len(content) - start, headers)
         if self.command == "HEAD":

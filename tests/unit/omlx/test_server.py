@@ -9,7 +9,8 @@ import pytest
 
 from actors.control import Served
 from actors.models import ModelInfo, ModelType
-from omlx.server import ServerError, _example, _say_what_is_served, _telemetry, serve
+from actors.runtime import _worker_environment
+from omlx.server import ServerError, _example, _name_hub, _say_what_is_served, _telemetry, serve
 from omlx.settings import decide
 from tests.fakes.collector import collector, drained, values
 from tests.fakes.records import chatted
@@ -79,3 +80,13 @@ def test_what_the_environment_gets_wrong_is_said(monkeypatch, tmp_path):
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "0")
     with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(ServerError, match="max_queue_size"):
         _telemetry(settings(tmp_path, otlp_endpoint="http://127.0.0.1:4318"), listener)
+
+
+def test_the_engines_libraries_ask_the_hub_that_is_set(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_ENDPOINT", "https://before.example")
+    _name_hub(settings(tmp_path))
+    assert _worker_environment()["HF_ENDPOINT"] == "https://before.example"
+    _name_hub(settings(tmp_path, hf_endpoint="https://mirror.example/"))
+    assert _worker_environment()["HF_ENDPOINT"] == "https://mirror.example"
+    monkeypatch.delenv("HF_ENDPOINT")
+    assert "HF_ENDPOINT" not in _worker_environment()

@@ -16,7 +16,10 @@ from omlx.downloads.errors import (
     UnreachableError,
     UnsuitableError,
 )
+from omlx.downloads.hub import Hub, HubRepository
+from omlx.downloads.repository import Origin
 from omlx.downloads.selection import Selection
+from omlx.downloads.staging import Staging
 from tests.fakes.downloads import NAME, NO_RETRIES, REPO, WANTED, WEIGHTS, Watcher, download, model_files, shown
 from tests.fakes.hub import Cut, Stall, Wrong
 
@@ -308,26 +311,59 @@ def test_a_hostile_name_that_nobody_wants_does_no_harm(hub, models):
 
 @pytest.mark.parametrize("kind", ["part", "whole", "folder"])
 def test_links_in_the_hidden_folder_are_not_followed(hub, models, tmp_path, kind):
+    mine = "m" * len(FILES["config.json"])  # so that its size tells nothing
     outside = tmp_path / "outside"
     outside.mkdir()
-    (outside / "precious").write_text("mine")
-    hub.fault(WEIGHTS, Cut(SIZE // 2))
+    (outside / "precious").write_text(mine)
+    hub.fault("README.md", Cut(3))  # the smallest, and so the last
     with pytest.raises(UnreachableError):
         download(hub, models, retries=NO_RETRIES, parallel=1).run()
     staging = models / f".pull-{NAME}"
-    if kind == "part":
-        (part,) = (staging / "parts").iterdir()
-        part.unlink()
-        part.symlink_to(outside / "precious")
-    else:
-        (staging / "model" / ("sub" if kind == "folder" else "config.json")).symlink_to(
-            outside / ("" if kind == "folder" else "precious")
-        )
+    (part,) = (staging / "parts").iterdir()
+    link, target = {
+        "part": (part, outside / "precious"),
+        "whole": (staging / "model" / "config.json", outside / "precious"),
+        "folder": (staging / "model" / "sub", outside),
+    }[kind]
+    link.unlink(missing_ok=True)
+    link.symlink_to(target)
     hub.add(REPO, {**FILES, "sub/precious.json": b"{}"})
     folder = download(hub, models).run()
     assert is_whole(folder)
     assert not any(each.is_symlink() for each in folder.rglob("*"))
-    assert ((outside / "precious").read_text(), len(list(outside.iterdir()))) == ("mine", 1)
+    assert ((outside / "precious").read_text(), len(list(outside.iterdir()))) == (mine, 1)
+
+
+def test_a_link_that_comes_in_the_way_meanwhile_is_not_followed(hub, models, tmp_path):
+    (tmp_path / "precious").write_text("mine")
+
+    class Linking(Watcher):
+        def progress(self, progress):
+            for file in HubRepository(Hub(hub.url), REPO).listing().files:
+                part = held.part(file)
+                if not progress.done and not part.exists():
+                    part.symlink_to(tmp_path / "precious")
+
+    held = Staging(models / f".pull-{NAME}", Origin("hf", REPO))
+    with pytest.raises(StorageError, match="could not be stored"):
+        download(hub, models, Linking()).run()
+    assert (tmp_path / "precious").read_text() == "mine"
+
+
+def test_a_model_that_another_process_finishes_meanwhile_is_not_fetched_again(hub, models, monkeypatch):
+    listing = HubRepository.listing
+
+    def overtaken(self):
+        found = listing(self)
+        monkeypatch.setattr(HubRepository, "listing", listing)
+        download(hub, models).run()
+        hub.sent.clear()
+        return found
+
+    monkeypatch.setattr(HubRepository, "listing", overtaken)
+    assert is_whole(download(hub, models).run())
+    assert dict(hub.sent) == {}
+    assert [each.name for each in models.iterdir()] == [NAME]
 
 
 def test_a_limit_on_speed_is_kept(hub, models, monkeypatch):

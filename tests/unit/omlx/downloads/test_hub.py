@@ -12,7 +12,7 @@ from omlx.downloads.errors import AccessError, DownloadError, EndpointError, Off
 from omlx.downloads.hub import Hub, HubRepository
 from omlx.downloads.hub_errors import retry_after
 from tests.fakes.downloads import NAME, REPO, WANTED, WEIGHTS, Watcher, download, model_files, shown
-from tests.fakes.hub import GOOD, PLAIN, Cut, Page, Refuse, Stall, Whole, Wrong, Zipped, checksum
+from tests.fakes.hub import GOOD, PLAIN, Cut, Page, Part, Refuse, Stall, Whole, Wrong, Zipped, checksum
 
 
 def refusal(kind, *arguments, **more):
@@ -114,6 +114,12 @@ def test_a_token_that_is_refused_is_the_reason_and_is_not_shown(hub, tmp_path):
     said = refusal(AccessError, hub, tmp_path, token="hf_expired")
     assert said.startswith(f"{hub.url} refused the token.")
     assert "hf_expired" not in said
+
+
+def test_what_a_hub_says_of_a_refusal_is_told_without_commands_for_the_terminal(hub, tmp_path):
+    hub.everything = Refuse(403, {"x-error-message": "\x1b[2JAsk your administrator."})
+    said = refusal(AccessError, hub, tmp_path)
+    assert said == f"{hub.url} gives no access to {REPO} ([2JAsk your administrator)."
 
 
 def test_the_token_goes_to_the_hub_and_not_where_it_redirects(hub, tmp_path):
@@ -254,6 +260,35 @@ def test_a_mirror_that_always_begins_again_and_never_ends_is_given_up(hub, tmp_p
     hub.add(REPO, model_files())
     hub.fault(WEIGHTS, Cut(after=100_000), *[CutWhole(after=100_000)] * 10)
     assert "Given up after 3 tries" in refusal(DownloadError, hub, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"content-range": "bytes 0-99999/410000"},
+        {"content-range": "bytes 100000-199999/200000"},
+        {"content-range": "none"},
+        {"content-encoding": "gzip"},
+    ],
+)
+def test_a_mirror_that_sends_another_part_is_named(hub, tmp_path, headers):
+    hub.add(REPO, model_files())
+    hub.fault(WEIGHTS, Cut(after=100_000), Part(headers))
+    assert f"{hub.url} sent another part of {WEIGHTS}" in refusal(EndpointError, hub, tmp_path)
+
+
+def test_more_than_the_file_has_is_not_written(hub, tmp_path):
+    hub.add(REPO, model_files())
+    hub.fault(WEIGHTS, Zipped(model_files(kilobytes=500)[WEIGHTS]))
+    assert f"More came of {WEIGHTS} than" in refusal(EndpointError, hub, tmp_path, parallel=1)
+    (part,) = (tmp_path / f".pull-{NAME}" / "parts").iterdir()
+    assert part.stat().st_size <= len(model_files()[WEIGHTS])
+
+
+def test_no_compressed_files_are_asked_for(hub, tmp_path):
+    hub.add(REPO, model_files())
+    download(hub, tmp_path).run()
+    assert {each.headers["Accept-Encoding"] for each in hub.requests if "/api/" not in each.path} == {"identity"}
 
 
 def test_small_files_may_be_compressed(hub, tmp_path):
