@@ -6,13 +6,18 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.filesize import decimal
-from rich.progress import BarColumn, TaskID, TaskProgressColumn, TextColumn
+from rich.filesize import decimal, pick_unit_and_suffix
+from rich.progress import BarColumn, ProgressColumn, TaskID, TaskProgressColumn, TextColumn
 from rich.progress import Progress as Bars
 
 from omlx.downloads.progress import Progress
 
 _LINE_SECONDS = 60
+_NUMBERS = len("999.9/999.9 GB  999.9 MB/s  99:59:59")
+_FILES = len("  999/999 files")
+_PERCENT = len(" 100% ")
+_BAR = 24  # characters, at most
+_NAME = 12  # at least, where there is a bar
 
 
 class DownloadConsole:
@@ -27,12 +32,18 @@ class DownloadConsole:
         self._name = name
         self._console = console or Console(stderr=True)
         self._clock = clock
-        columns = (
+        # All of it stays on one line. Where that is short, the count of files is left out, then the name is cut, then the bar goes.
+        self._with_files = self._console.width >= _NUMBERS + _FILES + _PERCENT + _BAR + _NAME
+        room = self._console.width - _NUMBERS - _FILES * self._with_files - _PERCENT
+        bar = min(_BAR, room - _NAME)
+        self._short = _cut(name.rpartition("/")[2], room - max(bar, 0) - 2)
+        columns: list[ProgressColumn] = [
             TextColumn("{task.description}", markup=False),
-            BarColumn(),
             TaskProgressColumn(),
             TextColumn("{task.fields[how]}"),
-        )
+        ]
+        if bar > 0:
+            columns.insert(1, BarColumn(bar_width=bar))
         self._bars = Bars(*columns, console=self._console) if self._console.is_terminal else None
         self._task: TaskID | None = None
         self._said_at: float | None = None
@@ -54,7 +65,7 @@ class DownloadConsole:
             here = f", of which {decimal(progress.done)} are here" if progress.done else ""
             self._say(f"Downloading {self._name}: {progress.files_total} files, {decimal(progress.total)}{here}")
         elif self._clock() - self._said_at >= _LINE_SECONDS:
-            self._say(f"{self._name}: {100 * progress.done // max(progress.total, 1)} %, {_how(progress)}")
+            self._say(f"{self._name}: {100 * progress.done // max(progress.total, 1)} %, {self._how(progress)}")
 
     def trouble(self, text: str) -> None:
         """Write a line, above the bar if there is one."""
@@ -62,9 +73,11 @@ class DownloadConsole:
 
     def _move(self, bars: Bars, progress: Progress) -> None:
         if self._task is None:
-            self._task = bars.add_task(self._name, total=progress.total, how="")
+            self._task = bars.add_task(self._short, total=progress.total, how="")
         # A repository of empty files alone is complete all the same.
-        bars.update(self._task, total=progress.total or 1, completed=progress.done if progress.total else 1, how=_how(progress))
+        bars.update(
+            self._task, total=progress.total or 1, completed=progress.done if progress.total else 1, how=self._how(progress)
+        )
 
     def _say(self, text: str) -> None:
         self._said_at = self._clock()
@@ -73,16 +86,20 @@ class DownloadConsole:
     def _print(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
+    def _how(self, progress: Progress) -> str:
+        unit, suffix = pick_unit_and_suffix(progress.total, ["bytes", "kB", "MB", "GB", "TB"], 1000)
+        digits = 0 if unit == 1 else 1
+        parts = [f"{progress.done / unit:.{digits}f}/{progress.total / unit:.{digits}f} {suffix}"]
+        if self._with_files:
+            parts.append(f"{progress.files_done}/{progress.files_total} files")
+        parts.append(f"{decimal(int(progress.bytes_per_second))}/s")
+        if progress.seconds_left is not None and progress.done < progress.total:
+            parts.append(_clock_time(progress.seconds_left) + ("" if self._bars else " left"))
+        return "  ".join(parts)
 
-def _how(progress: Progress) -> str:
-    parts = [
-        f"{decimal(progress.done)} of {decimal(progress.total)}",
-        f"{progress.files_done} of {progress.files_total} files",
-        f"{decimal(int(progress.bytes_per_second))}/s",
-    ]
-    if progress.seconds_left is not None and progress.done < progress.total:
-        parts.append(f"{_clock_time(progress.seconds_left)} left")
-    return ", ".join(parts)
+
+def _cut(name: str, most: int) -> str:
+    return name if len(name) <= most else f"{name[: max(most - 1, 0)]}…"
 
 
 def _clock_time(seconds: float) -> str:

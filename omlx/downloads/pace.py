@@ -4,6 +4,8 @@ import threading
 import time
 from collections.abc import Callable
 
+_CATCH_UP_SECONDS = 0.25  # of what waiting took too long: sleeps are never exact, and reading takes time too
+
 
 class Pace:
     """A limit that threads share.
@@ -16,14 +18,14 @@ class Pace:
     def __init__(self, bytes_per_second: int | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._limit = bytes_per_second
         self._clock = clock
-        self._free_at = 0.0
+        self._free_at = clock()
         self._lock = threading.Lock()
 
     def take(self, size: int) -> float:
-        """Count some bytes; the seconds to wait before more are read. What was not used before is not saved up."""
+        """Count some bytes; the seconds to wait before more are read. What was not used before is saved up for a moment only."""
         if self._limit is None:
             return 0
         now = self._clock()
         with self._lock:
-            self._free_at = max(self._free_at, now) + size / self._limit
+            self._free_at = max(self._free_at, now - _CATCH_UP_SECONDS) + size / self._limit
             return self._free_at - now

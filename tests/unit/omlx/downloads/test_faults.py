@@ -18,10 +18,11 @@ from omlx.downloads.errors import (
 )
 from omlx.downloads.hub import Hub, HubRepository
 from omlx.downloads.repository import Origin
+from omlx.downloads.retries import Retries
 from omlx.downloads.selection import Selection
 from omlx.downloads.staging import Staging
 from tests.fakes.downloads import NAME, NO_RETRIES, REPO, WANTED, WEIGHTS, Watcher, download, model_files, shown
-from tests.fakes.hub import Cut, Stall, Wrong
+from tests.fakes.hub import Cut, Refuse, Stall, Wrong
 
 FILES = model_files()
 SIZE = len(FILES[WEIGHTS])
@@ -156,6 +157,20 @@ def test_a_cancelled_download_ends_at_the_next_chunk_and_goes_on_later(hub, mode
     sent = dict(hub.sent)
     assert is_whole(download(hub, models).run())
     assert hub.sent[WEIGHTS] < sent[WEIGHTS] + SIZE
+
+
+def test_a_download_is_cancelled_while_it_waits_for_the_hub(hub, models):
+    class Canceller(Watcher):
+        def trouble(self, text):
+            assert f"{hub.url} answered 503; trying again in 3 s" in text
+            running.cancel()
+
+    hub.everything = Refuse(503)
+    running = download(hub, models, Canceller(), retries=Retries(first_seconds=3))
+    with pytest.raises(CancelledError, match="before it began"):
+        running.run()
+    assert len(hub.requests) == 1
+    assert not models.exists()
 
 
 def test_an_interruption_leaves_what_has_come(hub, models):
