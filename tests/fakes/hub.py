@@ -101,7 +101,7 @@ class FakeHub(ThreadingHTTPServer):
         requests: All that was asked.
         stalled: Set when an answer stalls.
         may_go_on: Cleared, stalling answers wait.
-        everything: What every request is answered with: `page`, `missing`, a `Refuse`, or None for what it should be.
+        everything: What every request is answered with: `page`, `missing`, a `Refuse`, a `Stall`, or None for what it should be.
     """
 
     daemon_threads = True
@@ -174,6 +174,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(404, b"Not Found", {"content-type": "text/plain"})
         elif isinstance(hub.everything, Refuse):
             self._send(hub.everything.status, b"", hub.everything.headers)
+        elif isinstance(hub.everything, Stall):
+            hub.may_go_on.wait()
         elif path == "api/models":
             self._search(parse_qs(parts.query))
         elif path.startswith("store/"):

@@ -226,6 +226,12 @@ def test_a_wait_is_asked_for_in_seconds_by_a_date_or_in_the_hub_s_own_header():
     assert retry_after({"retry-after": "soon"}) is None
 
 
+def test_a_hub_that_never_answers_is_given_up(hub, tmp_path):
+    hub.everything = Stall(0)
+    said = refusal(DownloadError, hub, tmp_path, read_seconds=0.05)
+    assert f"Given up after 3 tries: {hub.url} took too long to answer" in said
+
+
 def test_nobody_listening_is_given_up_with_the_address(hub, tmp_path):
     said = refusal(DownloadError, hub, tmp_path, endpoint="http://127.0.0.1:1")
     assert "the connection to http://127.0.0.1:1 broke" in said
@@ -240,6 +246,21 @@ def test_a_silent_connection_is_left_and_made_again(hub, tmp_path):
     assert (folder / WEIGHTS).read_bytes() == files[WEIGHTS]
     assert "took too long to answer" in watcher.troubles[0]
     assert hub.asked(WEIGHTS)[-1].headers["Range"] == "bytes=100000-"
+
+
+def test_files_come_side_by_side(hub, tmp_path):
+    shards = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+    hub.add(REPO, {**model_files(), **{name: model_files(seed)[WEIGHTS] for seed, name in enumerate(shards)}})
+
+    class Both(Watcher):
+        def progress(self, progress):
+            if all(hub.asked(name) for name in shards):
+                hub.may_go_on.set()
+
+    for name in shards:
+        hub.fault(name, *[Stall(after=1000)] * 9)
+    assert download(hub, tmp_path, Both(), parallel=2, tell_seconds=0.005, read_seconds=2).run().is_dir()
+    assert hub.may_go_on.is_set()
 
 
 @pytest.mark.parametrize("answer", [Whole(), Zipped()])
