@@ -84,7 +84,7 @@ class Download:
         self._stop = threading.Event()
 
     def cancel(self) -> None:
-        """Have `run` end soon, with `CancelledError`; what has come is kept for the next time."""
+        """Have `run` end with `CancelledError` at the next chunk, or when a silent read ends; what has come is kept."""
         self._stop.set()
 
     def run(self) -> Path:
