@@ -44,6 +44,7 @@ from actors.control import CatalogClient, CatalogConfig, CatalogStatus, RoutingT
 from actors.errors import CatalogError, EngineError, OmlxError
 from actors.logs import LogConfig
 
+_HANDED_ON = ("HF_ENDPOINT",)
 _NAMESPACE = "omlx"
 _CATALOG = "catalog"
 _ENGINE_PREFIX = "engine:"
@@ -442,7 +443,8 @@ def _is_alive(pid: int) -> bool:
 
 
 def _worker_environment() -> dict[str, str]:
-    return {"RAY_USAGE_STATS_ENABLED": "0"}
+    # On other machines of a cluster, the engines' libraries would not know which hub to ask.
+    return {"RAY_USAGE_STATS_ENABLED": "0"} | {name: os.environ[name] for name in _HANDED_ON if name in os.environ}
 
 
 def _kill(name: str) -> None:

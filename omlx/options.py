@@ -42,7 +42,10 @@ SETTINGS = (
     "log_format",
     "ray_address",
     "otlp_endpoint",
+    "hf_endpoint",
 )
+# Variables of others that mean the same; ours count more.
+_ALSO = {"hf_endpoint": ("HF_ENDPOINT",)}
 
 
 class _Folders(click.ParamType[tuple[Path, ...]]):
@@ -95,12 +98,17 @@ class _SettingOption(click.Option):
         return super().get_help_record(ctx)
 
 
+def setting_option(name: str) -> Callable[[_Command], _Command]:
+    """The option for one of `SETTINGS`."""
+    flag = f"--{name.replace('_', '-')}"
+    variables = [f"OMLX_{name.upper()}", *_ALSO.get(name, ())]
+    return click.option(flag, cls=_SettingOption, type=_SettingType(name), envvar=variables, show_envvar=True)
+
+
 def setting_options(command: _Command) -> _Command:
     """An option for each of `SETTINGS`."""
     for name in reversed(SETTINGS):
-        flag = f"--{name.replace('_', '-')}"
-        variable = f"OMLX_{name.upper()}"
-        command = click.option(flag, cls=_SettingOption, type=_SettingType(name), envvar=variable, show_envvar=True)(command)
+        command = setting_option(name)(command)
     return command
 
 

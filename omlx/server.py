@@ -46,6 +46,7 @@ def serve(settings: ServeSettings) -> None:
     Raises `ServerError` when the address can't be had, Ray doesn't start, or packages are missing for what is asked.
     """
     _check_packages(settings)
+    _name_hub(settings)
     listener = _listen(settings.host, settings.port)
     settings.base_path.mkdir(parents=True, exist_ok=True)
     run_dir = settings.base_path / "run"
@@ -92,6 +93,12 @@ def _check_packages(settings: ServeSettings) -> None:
             f"otlp_endpoint needs OpenTelemetry's packages, and this one is missing: {error.name}. Install them with "
             "pip install 'omlx[otel]', or in a checkout with `make serve EXTRAS=otel`."
         ) from error
+
+
+def _name_hub(settings: ServeSettings) -> None:
+    """Tell the libraries of processes to come which hub to ask; they read it as they are imported."""
+    if settings.hf_endpoint is not None:
+        os.environ["HF_ENDPOINT"] = settings.hf_endpoint.rstrip("/")
 
 
 def _telemetry(settings: ServeSettings, listener: socket.socket) -> "OtlpExport | None":

@@ -27,6 +27,7 @@ class ServeSettings:
     log_format: str
     ray_address: str | None
     otlp_endpoint: str | None
+    hf_endpoint: str | None
     given: Mapping[str, Any]
 
     @property
@@ -56,5 +57,6 @@ def decide(base: Path, given: Mapping[str, Any], kept: Mapping[str, Any], hf_cac
         log_format=value["log_format"],
         ray_address=value["ray_address"],
         otlp_endpoint=value["otlp_endpoint"],
+        hf_endpoint=value["hf_endpoint"],
         given=given,
     )

@@ -19,7 +19,7 @@ def home(monkeypatch, tmp_path):
     folder = tmp_path / "home"
     folder.mkdir()
     monkeypatch.setenv("HOME", str(folder))
-    for variable in ("HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME"):
+    for variable in ("HF_HOME", "HF_HUB_CACHE", "HF_ENDPOINT", "XDG_CACHE_HOME"):
         monkeypatch.delenv(variable, raising=False)
     return folder
 
@@ -78,6 +78,13 @@ def test_a_collector_is_an_http_url(served):
     assert refused.exit_code == 2
     assert "'otlp_endpoint' takes a URL that begins with http:// or https://" in refused.output
     assert len(served) == 1
+
+
+def test_a_hub_may_be_named_by_its_own_variable(served):
+    omlx("serve", HF_ENDPOINT="https://mirror.example/")
+    omlx("serve", HF_ENDPOINT="https://mirror.example", OMLX_HF_ENDPOINT="https://ours.example")
+    omlx("serve", HF_ENDPOINT="")
+    assert [each.hf_endpoint for each in served] == ["https://mirror.example/", "https://ours.example", None]
 
 
 def test_the_file_counts_less_than_the_environment(served, tmp_path):

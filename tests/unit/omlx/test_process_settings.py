@@ -16,7 +16,7 @@ def test_without_anything_said_the_defaults_hold():
     assert (settings.base_path, settings.log_dir) == (BASE, BASE / "logs")
     assert (settings.model_dirs, settings.hf_cache) == ((BASE / "models",), CACHE)
     assert (settings.host, settings.port, settings.log_level, settings.ray_address) == ("127.0.0.1", 8000, "info", None)
-    assert settings.otlp_endpoint is None
+    assert settings.otlp_endpoint is settings.hf_endpoint is None
     assert settings.given == {}
 
 

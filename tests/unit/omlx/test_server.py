@@ -10,7 +10,8 @@ import pytest
 
 from actors.control import Served
 from actors.models import ModelInfo, ModelType
-from omlx.server import ServerError, _example, _listen, _say_what_is_served, _telemetry, serve
+from actors.runtime import _worker_environment
+from omlx.server import ServerError, _example, _listen, _name_hub, _say_what_is_served, _telemetry, serve
 from omlx.settings import decide
 from tests.fakes.collector import collector, drained, values
 from tests.fakes.records import chatted
@@ -96,3 +97,13 @@ def test_an_answer_in_two_parts_is_sent_at_once():
             writer.close()
 
     asyncio.run(asyncio.wait_for(test(), 10))
+
+
+def test_the_engines_libraries_ask_the_hub_that_is_set(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_ENDPOINT", "https://before.example")
+    _name_hub(settings(tmp_path))
+    assert _worker_environment()["HF_ENDPOINT"] == "https://before.example"
+    _name_hub(settings(tmp_path, hf_endpoint="https://mirror.example/"))
+    assert _worker_environment()["HF_ENDPOINT"] == "https://mirror.example"
+    monkeypatch.delenv("HF_ENDPOINT")
+    assert "HF_ENDPOINT" not in _worker_environment()

