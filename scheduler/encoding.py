@@ -39,7 +39,13 @@ def choose(lengths: Sequence[int], budget: int) -> tuple[int, ...]:
             break  # and those after it are longer still
         if tokens > most:
             best, most = (low, high), tokens
-    return tuple(order[slice(*best)])
+    low, high = best
+    # More rows bear more padding, so what didn't fit with fewer may fit now.
+    while low and _fits(high - low + 1, lengths[order[high - 1]], sums[high] - sums[low - 1], budget):
+        low -= 1
+    while high < len(order) and _fits(high - low + 1, lengths[order[high]], sums[high + 1] - sums[low], budget):
+        high += 1
+    return tuple(order[low:high])
 
 
 def _fits(rows: int, longest: int, tokens: int, budget: int) -> bool:

@@ -34,6 +34,7 @@ def test_a_forward_has_the_first_and_keeps_to_the_budget_and_to_little_padding(l
 
 @given(LENGTHS, BUDGETS)
 @example([18, 1, 1], 54)
+@example([59, 42, 42, 59], 236)
 def test_nothing_that_fits_between_is_left_out(lengths, budget):
     chosen = choose(lengths, budget)
     together = [lengths[place] for place in chosen]
