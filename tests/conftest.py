@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 from actors.control import CatalogConfig
+from scheduler.mlx.blas import preload_blas
 from tests.fakes.model import ECHO_BACKEND, MODELS, write_model
+
+preload_blas()  # before any test's module imports MLX, which finds it only then
 
 ENGINE_SETTINGS = {"max_concurrent_requests": 3, "max_queued_requests": 4}
 

@@ -1,5 +1,6 @@
 """The real demo model, most often behind `omlx serve` as a process of its own."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,9 +10,11 @@ import pytest
 
 from benchmarks.embedding_model import embedding_model
 from benchmarks.server import demo_model_dir, running_server
+from tests.e2e.retrieval import PAIRS, sentences
 
 CACHE = Path(__file__).parents[2] / ".cache" / "models"
 REFERENCE = CACHE.parent / "reference-venv"
+SCRIPT = Path(__file__).with_name("reference_embeddings.py")
 REFERENCE_PACKAGES = ("torch==2.13.0", "sentence-transformers>=5.4,<7")
 
 
@@ -53,3 +56,30 @@ def reference_python() -> str:
         )
         complete.write_text(wanted)
     return str(python)
+
+
+@pytest.fixture(scope="session")
+def refer(reference_python):
+    """Runs the reference, and gives what it prints."""
+
+    def run(command, folder, given):
+        done = subprocess.run(
+            [reference_python, str(SCRIPT), command, str(folder)],
+            input=json.dumps(given),
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+            env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": ""},
+        )
+        assert done.returncode == 0, done.stderr[-4000:]
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny(refer, tmp_path_factory):
+    """Tiny random models, and what they compute."""
+    folder = tmp_path_factory.mktemp("tiny")
+    return folder, refer("make", folder, {"texts": sentences()[:60], "pairs": PAIRS})

@@ -50,3 +50,10 @@ def sentences() -> list[str]:
     long = [" ".join((PASSAGES * 2)[n : n + 8 + n]) for n in range(17)]
     texts = [*QUESTIONS, *PASSAGES, *others, *joined, *answered, *lowered, *parts, *long]
     return texts + [text[::-1] for text in PASSAGES][: 200 - len(texts)]
+
+
+LONG = " ".join(PASSAGES)
+PAIRS = [
+    *((question, passage) for question in QUESTIONS[:4] for passage in PASSAGES),
+    *((question, LONG) for question in QUESTIONS[:2]),
+]

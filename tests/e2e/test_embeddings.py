@@ -1,10 +1,6 @@
 """Vectors and scores are those of sentence-transformers and transformers, whatever shares a forward with them."""
 
 import asyncio
-import json
-import os
-import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,41 +10,7 @@ from actors.catalog.model_folder import read_folder
 from actors.contracts import EmbedJob, EngineSpec, RerankJob, TextPrompt
 from actors.engine.encoder_engine import EncoderEngine
 from actors.models import ModelType
-from tests.e2e.retrieval import PASSAGES, QUESTIONS, sentences
-
-SCRIPT = Path(__file__).with_name("reference_embeddings.py")
-LONG = " ".join(PASSAGES)
-PAIRS = [
-    *((question, passage) for question in QUESTIONS[:4] for passage in PASSAGES),
-    *((question, LONG) for question in QUESTIONS[:2]),
-]
-
-
-@pytest.fixture(scope="session")
-def refer(reference_python):
-    """Runs the reference, and gives what it prints."""
-
-    def run(command, folder, given):
-        done = subprocess.run(
-            [reference_python, str(SCRIPT), command, str(folder)],
-            input=json.dumps(given),
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-            env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": ""},
-        )
-        assert done.returncode == 0, done.stderr[-4000:]
-        return json.loads(done.stdout.splitlines()[-1])
-
-    return run
-
-
-@pytest.fixture(scope="session")
-def tiny(refer, tmp_path_factory):
-    """Tiny random models, and what they compute."""
-    folder = tmp_path_factory.mktemp("tiny")
-    return folder, refer("make", folder, {"texts": sentences()[:60], "pairs": PAIRS})
+from tests.e2e.retrieval import PAIRS, PASSAGES, QUESTIONS, sentences
 
 
 def with_engine(folder, type_, use):

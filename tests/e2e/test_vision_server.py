@@ -9,6 +9,8 @@ import pytest
 
 from benchmarks.server import running_server
 from tests.e2e.test_vision import picture
+from tests.fakes.pictures import claimed_png, data_url
+from tests.fakes.pictures import picture as drawn
 
 MODEL = "seeing"
 
@@ -105,3 +107,38 @@ def test_a_broken_picture_names_its_part_and_harms_nobody(client):
 def test_the_text_that_stands_for_a_picture_cant_be_typed(client):
     with pytest.raises(openai.BadRequestError, match="<image>"):
         ask(client, turn(1, "Describe <image> please."))
+
+
+HARM = {
+    "base64 that isn't": "data:image/png;base64,%%%",
+    "nothing": "data:image/png;base64,",
+    "no picture": data_url(b"hello", "image/png"),
+    "a page": data_url(b"<html></html>", "text/html"),
+    "a drawing": data_url(b"<svg xmlns='http://www.w3.org/2000/svg'/>", "image/svg+xml"),
+    "0 x 0": data_url(claimed_png(0, 0)),
+    "20,000 x 20,000": data_url(claimed_png(20_000, 20_000)),
+    "a bomb": data_url(claimed_png(7_000, 7_000)),
+    "cut off": data_url(drawn("JPEG", 64, 64)[:-200]),
+    "an animation": data_url(drawn("GIF", frames=3), "image/gif"),
+    "a file": "file:///etc/passwd",
+    "a URL": "http://127.0.0.1:1/picture.png",
+}
+
+
+@pytest.mark.parametrize("url", HARM.values(), ids=HARM)
+def test_what_is_no_picture_is_refused_by_its_part(client, url):
+    broken = {"type": "image_url", "image_url": {"url": url}}
+    with pytest.raises(openai.BadRequestError) as caught:
+        ask(client, {"role": "user", "content": [part(2), broken]})
+    assert caught.value.param == "messages.0.content.1"
+
+
+def test_too_many_pictures_are_refused(client):
+    with pytest.raises(openai.BadRequestError) as caught:
+        ask(client, {"role": "user", "content": [part(1)] * 21})
+    assert caught.value.code == "too_many_images"
+
+
+def test_the_engine_is_alive_after_all_that(server, client):
+    assert ask(client, turn(2, "What is this?")).choices[0].message.content
+    assert httpx.get(f"{server.url}/health").json()["engines"][MODEL][0]["restarts"] == 0

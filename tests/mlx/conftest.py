@@ -1,10 +1,6 @@
-"""MLX's CPU kernels need the fast BLAS in front of them before anything imports MLX."""
+"""Tests that compute."""
 
 import pytest
-
-from scheduler.mlx.blas import preload_blas
-
-preload_blas()
 
 
 def pytest_collection_modifyitems(items):
