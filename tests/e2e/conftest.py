@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.embedding_model import embedding_model
 from benchmarks.server import demo_model_dir, running_server
-from tests.e2e.retrieval import PAIRS, sentences
+from tests.e2e.retrieval import JUDGED, sentences
 
 CACHE = Path(__file__).parents[2] / ".cache" / "models"
 REFERENCE = CACHE.parent / "reference-venv"
@@ -82,4 +82,4 @@ def refer(reference_python):
 def tiny(refer, tmp_path_factory):
     """Tiny random models, and what they compute."""
     folder = tmp_path_factory.mktemp("tiny")
-    return folder, refer("make", folder, {"texts": sentences()[:60], "pairs": PAIRS})
+    return folder, refer("make", folder, {"texts": sentences()[:60], "pairs": JUDGED})

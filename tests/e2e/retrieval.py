@@ -53,7 +53,7 @@ def sentences() -> list[str]:
 
 
 LONG = " ".join(PASSAGES)
-PAIRS = [
+JUDGED = [
     *((question, passage) for question in QUESTIONS[:4] for passage in PASSAGES),
     *((question, LONG) for question in QUESTIONS[:2]),
 ]

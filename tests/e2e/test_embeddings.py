@@ -10,7 +10,7 @@ from actors.catalog.model_folder import read_folder
 from actors.contracts import EmbedJob, EngineSpec, RerankJob, TextPrompt
 from actors.engine.encoder_engine import EncoderEngine
 from actors.models import ModelType
-from tests.e2e.retrieval import PAIRS, PASSAGES, QUESTIONS, sentences
+from tests.e2e.retrieval import JUDGED, PASSAGES, QUESTIONS, sentences
 
 
 def with_engine(folder, type_, use):
@@ -43,14 +43,14 @@ def vectors(folder, texts):
 def judged(folder):
     """The scores of all pairs, a request a query, all at once."""
     asked = {}
-    for query, document in PAIRS:
+    for query, document in JUDGED:
         asked.setdefault(query, []).append(document)
 
     async def use(engine):
         jobs = [RerankJob(query, query, tuple(documents)) for query, documents in asked.items()]
         answers = await asyncio.gather(*map(engine.rerank, jobs))
         scores = {job.query: iter(answer.scores) for job, answer in zip(jobs, answers, strict=True)}
-        return np.array([next(scores[query]) for query, _ in PAIRS])
+        return np.array([next(scores[query]) for query, _ in JUDGED])
 
     return with_engine(folder, ModelType.RERANKER, use)
 
