@@ -3,19 +3,17 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from benchmarks.embedding_model import embedding_model
 from benchmarks.server import demo_model_dir, running_server
+from tests.e2e.reference_environment import reference_environment
 from tests.e2e.retrieval import JUDGED, sentences
 
 CACHE = Path(__file__).parents[2] / ".cache" / "models"
-REFERENCE = CACHE.parent / "reference-venv"
 SCRIPT = Path(__file__).with_name("reference_embeddings.py")
-REFERENCE_PACKAGES = ("torch==2.13.0", "sentence-transformers>=5.4,<7")
 
 
 def pytest_collection_modifyitems(items):
@@ -45,17 +43,8 @@ def minilm() -> Path:
 
 @pytest.fixture(scope="session")
 def reference_python() -> str:
-    """A Python with sentence-transformers, in an environment of its own; made once a checkout, and anew where that was broken off."""
-    python, complete = REFERENCE / "bin" / "python", REFERENCE / "complete"
-    wanted = "\n".join(REFERENCE_PACKAGES)
-    if not complete.exists() or complete.read_text() != wanted:
-        environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(REFERENCE)], check=True, timeout=120)
-        subprocess.run(
-            [str(python), "-m", "pip", "install", "--quiet", *REFERENCE_PACKAGES], check=True, timeout=1800, env=environment
-        )
-        complete.write_text(wanted)
-    return str(python)
+    """A Python with sentence-transformers, in an environment of its own."""
+    return reference_environment()
 
 
 @pytest.fixture(scope="session")
