@@ -366,13 +366,15 @@ class Soak:
         for line in text.splitlines():
             name, _, number = line.rpartition(" ")
             if name.startswith("omlx_"):
-                value[name.partition("{")[0]] = int(float(number))  # there is one model, or none yet
+                metric, _, labels = name.partition("{")  # of one model, or none yet
+                tier = re.search(r'tier="(\w+)"', labels)
+                value[f"{metric} {tier[1]}" if tier else metric] = int(float(number))
         (engine,) = set(re.findall(r"is ready: process (\d+)", self._server.log.read_text()))
         return Reading(
             running=value["omlx_num_requests_running"],
             waiting=value["omlx_num_requests_waiting"],
-            kv_bytes=value["omlx_kv_cache_bytes"],
-            prefix_bytes=value["omlx_prefix_cache_bytes"],
+            kv_bytes=value["omlx_kv_cache_bytes running"],
+            prefix_bytes=value["omlx_kv_cache_bytes prefix"],
             in_flight=value["omlx_http_requests_in_flight"] - 1,
             tasks=value["omlx_event_loop_tasks"],
             preemptions=value["omlx_num_preemptions_total"],

@@ -38,7 +38,7 @@ def server(demo_models):
 @pytest.fixture(scope="session")
 def minilm() -> Path:
     """The folder of a real embedding model, fetched once a checkout."""
-    return embedding_model(CACHE)
+    return embedding_model(CACHE.with_name("models-embed"))
 
 
 @pytest.fixture(scope="session")

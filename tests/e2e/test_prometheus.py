@@ -50,9 +50,7 @@ def prometheus(folder: Path, target: str):
 
 
 def ask(url, path, **parameters):
-    answer = httpx.get(f"{url}{path}", params=parameters, timeout=10)
-    assert answer.status_code == 200, answer.text
-    return answer.json()["data"]
+    return httpx.get(f"{url}{path}", params=parameters, timeout=10).raise_for_status().json()["data"]
 
 
 def wait_for(condition, seconds=60):
@@ -62,8 +60,8 @@ def wait_for(condition, seconds=60):
         try:
             if condition():
                 return
-        except httpx.TransportError:
-            pass
+        except httpx.HTTPError:
+            pass  # it isn't there yet, or not ready
         assert time.monotonic() < deadline
         time.sleep(0.2)
 
