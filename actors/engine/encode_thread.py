@@ -70,18 +70,18 @@ class EncodeThread(ModelThread):
         return lambda: self._encode_until_stopped(backend.encoder)
 
     def _encode_until_stopped(self, encoder: Encoder) -> None:
-        names = self._next()
+        names = self._next(wait=True)
         while names is not None:
             results = self._encode(encoder, names)
-            names = self._next() if len(self._queue) else ()
+            names = self._next(wait=False)
             self._encoded(results, self._stats(running=len(names or ())))
             if names == ():
-                names = self._next()
+                names = self._next(wait=True)
 
-    def _next(self) -> tuple[Name, ...] | None:
-        """What is to be encoded now; waits until there is something. None when there is no more to come."""
+    def _next(self, *, wait: bool) -> tuple[Name, ...] | None:
+        """What is to be encoded now, if anything is; with `wait`, once there is something. None when there is no more to come."""
         while True:
-            for command in self._commands(wait=not len(self._queue)):
+            for command in self._commands(wait=wait and not len(self._queue)):
                 match command:
                     case AddRows(request_id, rows):
                         self._queue.add(request_id, [len(row.tokens) for row in rows])
@@ -94,6 +94,8 @@ class EncodeThread(ModelThread):
                         return None
             if len(self._queue):
                 return self._queue.take(self._pacer.budget(0))
+            if not wait:
+                return ()
 
     def _encode(self, encoder: Encoder, names: tuple[Name, ...]) -> tuple[Encoded, ...]:
         rows = [self._rows[request_id][index] for request_id, index in names]

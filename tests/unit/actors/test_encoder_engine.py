@@ -112,3 +112,22 @@ def test_a_request_that_is_aborted_while_it_is_read_is_not_computed():
         assert (encoder.forwards, (await engine.usage()).in_flight) == ([], 0)
 
     with_engine(use)
+
+
+def test_an_answer_does_not_wait_for_others_that_were_left_over_and_have_gone():
+    async def use(engine, encoder):
+        first = asyncio.create_task(engine.embed(job("first", "a")))
+        await encoder.inside()
+        short = asyncio.create_task(engine.embed(job("short", "b")))
+        long = asyncio.create_task(engine.embed(job("long", "c" * LONGEST)))
+        await taken(engine, 3)
+        encoder.gate.release()
+        await first
+        await encoder.inside()  # one of the two; they are too unlike to go together
+        long.cancel()
+        with suppress(asyncio.CancelledError):
+            await long
+        encoder.gate.release()
+        assert (await asyncio.wait_for(short, 10)).prompt_tokens == 1
+
+    with_engine(use)
