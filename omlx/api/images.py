@@ -6,14 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 from actors.contracts import Image
 from actors.control import ImageRules, Served
-from actors.models import ModelType
 from omlx.api.errors import RequestError
 from omlx.api.image_check import ImageChecks, data_of, is_data_url
 from omlx.api.image_error import ImageError, too_many_bytes
 from omlx.api.image_fetch import ImageFetcher
 from omlx.api.openai import Message
 
-SEEING = frozenset({ModelType.VLM, ModelType.OCR})
 ALL_BYTES = 32 * 1024 * 1024  # of a request's pictures together, unless one alone may have more
 _THREADS = 2  # that decode: each may hold a picture of the most pixels
 
@@ -116,7 +114,7 @@ def _pictures(messages: Sequence[Message]) -> Iterator[tuple[str, str]]:
 
 def _check_wanted(found: Sequence[tuple[str, str]], served: Served) -> None:
     """See that the model takes pictures at all, and so many."""
-    if found and served.model.type not in SEEING:
+    if found and not served.model.type.sees:
         reason = f"can't be answered: '{served.name}' takes text only (it is of the type '{served.model.type}')."
         raise _refusal(found[0][0], reason, "wrong_model_type")
     most = served.image_rules.max_images_per_request
