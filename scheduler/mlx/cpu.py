@@ -6,21 +6,20 @@ half of its matrix products. Here everything is done with powers of two, which f
 multiplications; for small ones, the cost of so many operations would be more than what they save.
 """
 
-import ctypes
-import functools
 import sys
 from collections.abc import Callable
 from typing import Any
 
 import mlx.core as mx
-import numpy as np
 from mlx import nn
 from mlx_lm.models import activations
 
+from scheduler.mlx import mkl
+
 _LOG2_E = 1.4426950408889634
 _SMALL = 1 << 14  # elements below which MLX's own single operation takes less time than the several here
+_FEW = 2000  # scores from which MKL's way takes less time than MLX's single operation
 _LARGE = 1 << 16  # elements from which sixteen cheap operations take less time than one power
-_COUNTABLE = 1 << 31  # elements that MKL's functions take at once, and beyond
 _ROUND = 12582912.0  # 1.5 * 2**23: a float32 near it has no fraction, and its low bits are the integer
 _LOWEST, _HIGHEST = -126.0, 127.0  # powers that are normal float32
 _TRANSPOSED = (*range(3, 7), 12)  # rows with which a product is faster with the weight's rows as its own, the last and beyond
@@ -51,33 +50,17 @@ def swiglu(gate: mx.array, x: mx.array) -> mx.array:
     return gate * x / (1.0 + exp2(gate * -_LOG2_E))
 
 
-@functools.cache
-def _normal_shares() -> Any:
-    """MKL's function for the normal distribution's shares, which works on a whole array at once; None where another BLAS is in use."""
-    function = getattr(ctypes.CDLL(None), "vsCdfNorm", None)
-    if function is not None:
-        function.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
-        function.restype = None
-    return function
-
-
 def gelu(x: mx.array) -> mx.array:
     """X times its share of the normal distribution, element by element, for float32 x. MLX's own error function takes 23 ns for each."""
-    shares = _normal_shares()
-    if shares is None or not _SMALL <= x.size < _COUNTABLE:
-        slow: mx.array = nn.gelu(x)
-        return slow
-    x = mx.contiguous(x)
-    given = np.array(x, copy=False)
-    found = np.empty(given.shape, np.float32)
-    shares(given.size, given.ctypes.data, found.ctypes.data)
-    return x * mx.array(found)
+    found = mkl.normal_times(x) if x.size >= _SMALL else None
+    slow: mx.array = nn.gelu(x) if found is None else found
+    return slow
 
 
 def attention(queries: mx.array, keys: mx.array, values: mx.array, scale: float, mask: Any) -> mx.array:
     """Scaled dot-product attention with grouped queries, as `mx.fast.scaled_dot_product_attention`.
 
-    Queries of a group share one matrix product, and the weights are normalised after they are applied.
+    By MKL where it is there. Else queries of a group share one matrix product, and the weights are normalised after they are applied.
 
     Args:
         queries: float32 (rows, heads, length, size).
@@ -90,10 +73,13 @@ def attention(queries: mx.array, keys: mx.array, values: mx.array, scale: float,
     Returns:
         float32 (rows, heads, length, value size).
     """
-    if queries.size // queries.shape[-1] * keys.shape[-2] < _SMALL:
-        return mx.fast.scaled_dot_product_attention(queries, keys, values, scale=scale, mask=mask)
     rows, heads, length, _ = queries.shape
     groups, span = keys.shape[1], keys.shape[2]
+    count = rows * heads * length * span
+    if count >= (_SMALL if length == 1 else _FEW) and mkl.is_open():
+        return mkl.attention(queries, keys, values, scale, _bias(mask, length, span))
+    if count < _SMALL:
+        return mx.fast.scaled_dot_product_attention(queries, keys, values, scale=scale, mask=mask)
     share = heads // groups
     scores = (queries * (scale * _LOG2_E)).reshape(rows, groups, share * length, -1) @ keys.swapaxes(-1, -2)
     bias = _bias(mask, length, span)
@@ -103,7 +89,7 @@ def attention(queries: mx.array, keys: mx.array, values: mx.array, scale: float,
             bias = bias.reshape(bias.shape[0], groups, share, *bias.shape[2:])
         elif bias.ndim == 4:
             bias = bias[:, :, None]
-        scores = (by_head + bias).reshape(rows, groups, share * length, span)
+        scores = (by_head + bias * _LOG2_E).reshape(rows, groups, share * length, span)
     weights = exp2(scores - mx.max(scores, axis=-1, keepdims=True))
     mixed = (weights @ values) / mx.sum(weights, axis=-1, keepdims=True)
     return mixed.reshape(rows, heads, length, -1)
@@ -117,7 +103,7 @@ def _bias(mask: mx.array | str | None, length: int, span: int) -> mx.array | Non
         mask = mx.arange(span - length, span)[:, None] >= mx.arange(span)[None]
     if mask.dtype == mx.bool_:
         return mx.where(mask, mx.array(0.0), mx.array(_HIDDEN))
-    return mask * _LOG2_E
+    return mask
 
 
 def product(x: mx.array, weight: mx.array) -> mx.array:

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from mlx import nn
 
-from scheduler.mlx import cpu
+from scheduler.mlx import cpu, mkl
+from scheduler.mlx.blas import find_blas
 from scheduler.mlx.cpu import attention, exp2, swiglu
 from scheduler.mlx.head import look_at_last_position
 from tests.mlx.tiny import tiny_model
@@ -59,6 +60,15 @@ def masks(rows, length, span):
     }
 
 
+@pytest.fixture(params=["mkl", "another BLAS"])
+def blas(request, monkeypatch):
+    if request.param == "mkl":
+        assert mkl.is_open() == (find_blas() is not None and find_blas().name == "Intel MKL")
+    else:
+        monkeypatch.setattr(mkl, "is_open", lambda: False)
+
+
+@pytest.mark.usefixtures("blas")
 @pytest.mark.parametrize("length", [1, 7, 64])
 @pytest.mark.parametrize("kind", ["none", "causal", "shared", "by row", "added", "by head"])
 def test_attention_is_mlxs_own(kind, length):
@@ -68,6 +78,19 @@ def test_attention_is_mlxs_own(kind, length):
     mask = masks(rows, length, span)[kind]
     expected = mx.fast.scaled_dot_product_attention(queries, keys, values, scale=0.25, mask=mask)
     assert mx.allclose(attention(queries, keys, values, 0.25, mask), expected, atol=1e-5)
+
+
+@pytest.mark.usefixtures("blas")
+@pytest.mark.parametrize("block", [1 << 20, 5000])  # scores that are worked on together: all, and less than one row's
+def test_attention_over_heads_that_were_split_off(monkeypatch, block):
+    monkeypatch.setattr(mkl, "_BLOCK", block)
+    heads = [mx.random.normal((5, 40, 6 * 16)).reshape(5, 40, 6, 16).transpose(0, 2, 1, 3) for _ in range(3)]
+    hidden = mx.where(mx.arange(40)[None] < mx.array([40, 3, 17, 1, 40])[:, None], 0.0, mx.finfo(mx.float32).min)
+    mask = hidden[:, None, None]
+    expected = mx.fast.scaled_dot_product_attention(*heads, scale=0.25, mask=mask)
+    assert mx.allclose(attention(*heads, 0.25, mask), expected, atol=1e-5)
+    sideways = [mx.contiguous(each.swapaxes(-1, -2)).swapaxes(-1, -2) for each in heads]  # no number next to its neighbour
+    assert mx.allclose(attention(*sideways, 0.25, mask), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["llama", "moe", "hybrid"])
