@@ -66,7 +66,7 @@ class Source(Protocol):
 
     @property
     def kind(self) -> str:
-        """What `Origin.source` calls it: `hf`, `ms`."""
+        """What `Origin.source` calls it: `hf`, `modelscope`."""
         ...
 
     @property
