@@ -75,9 +75,10 @@ def pull(
         folder = pull_demo_model(into)
     else:
         from omlx.downloads.download import Manner
+        from omlx.downloads.pace import Pace
         from omlx.downloads.selection import Selection
 
-        manner = Manner(Selection(allow, ignore), bytes_per_second=max_speed)
+        manner = Manner(Selection(allow, ignore), pace=Pace(max_speed))
         folder = _pull_from_hub(context, asked, name, revision, local_name or name.rpartition("/")[2], manner)
     click.echo(f"{folder.name} is in {folder}")
 
