@@ -9,7 +9,7 @@ from omlx import options
 
 if TYPE_CHECKING:
     from omlx.downloads.download import Manner
-    from omlx.downloads.hub import Hub
+    from omlx.downloads.source import Source
     from omlx.settings import ServeSettings
 
 _INTERRUPTED = 130  # as shells have it for Ctrl-C
@@ -69,7 +69,8 @@ def pull(
     """
     asked = options.process_settings(context, options.settings_store(context))
     into = asked.model_dirs[0]
-    if (source or ("demo" if name == "demo" else "hf")) == "demo":
+    kind = source or ("demo" if name == "demo" else "hf")
+    if kind == "demo":
         if name != "demo" or any((revision, local_name, allow, ignore, max_speed)):
             raise click.UsageError("The demo model is `demo`, without a revision, another name, patterns or a speed.")
         folder = pull_demo_model(into)
@@ -77,9 +78,10 @@ def pull(
         from omlx.downloads.download import Manner
         from omlx.downloads.pace import Pace
         from omlx.downloads.selection import Selection
+        from omlx.downloads.sources import open_source
 
         manner = Manner(Selection(allow, ignore), pace=Pace(max_speed))
-        folder = _pull_from_hub(context, asked, name, revision, local_name or name.rpartition("/")[2], manner)
+        folder = _pull(context, asked, open_source(kind, asked), name, revision, local_name or name.rpartition("/")[2], manner)
     click.echo(f"{folder.name} is in {folder}")
 
 
@@ -91,28 +93,23 @@ def pull_demo_model(into: Path) -> Path:
         return pull_demo(into, progress)
 
 
-def _pull_from_hub(
-    context: click.Context, asked: "ServeSettings", name: str, revision: str | None, local_name: str, manner: "Manner"
+def _pull(
+    context: click.Context,
+    asked: "ServeSettings",
+    source: "Source",
+    name: str,
+    revision: str | None,
+    local_name: str,
+    manner: "Manner",
 ) -> Path:
     from omlx.downloads.console import DownloadConsole
     from omlx.downloads.download import Download
-    from omlx.downloads.errors import UnknownModelError
-    from omlx.downloads.hub import DEFAULT_ENDPOINT, Hub, HubRepository
-    from omlx.downloads.token import hub_token
+    from omlx.downloads.hinted import HintedDownload
 
-    hub = Hub((asked.hf_endpoint or DEFAULT_ENDPOINT).rstrip("/"), hub_token(asked.base_path))
     try:
         with DownloadConsole(name) as console:
-            return Download(HubRepository(hub, name, revision), asked.model_dirs[0], local_name, console, manner).run()
+            download = Download(source.repository(name, revision), asked.model_dirs[0], local_name, console, manner)
+            return HintedDownload(download, source, name).run()
     except KeyboardInterrupt:
         click.echo(f"Interrupted. What has come of {name} is kept; the same command goes on from there.", err=True)
         context.exit(_INTERRUPTED)
-    except UnknownModelError as error:
-        raise UnknownModelError(f"{error}{_hint(hub, name)}") from error
-
-
-def _hint(hub: "Hub", name: str) -> str:
-    from omlx.downloads.hub_search import nearest
-
-    names = nearest(hub, name)
-    return f" Did you mean {' or '.join((', '.join(names[:-1]), names[-1]) if len(names) > 1 else names)}?" if names else ""

@@ -74,8 +74,11 @@ class DownloadQueue:
             self._tasks[task.task_id] = replace(task, state=State.QUEUED) if task.state is State.DOWNLOADING else task
 
     def begin(self) -> None:
-        """Go on with what was left unfinished."""
+        """Go on with what was left unfinished, and delete what was given up and couldn't be deleted then."""
         with self._lock:
+            for task in self.tasks():
+                if task.state is State.CANCELLED and task.progress is not None:
+                    self._discard(task)
             self._fill()
 
     def tasks(self) -> list[Task]:
@@ -199,11 +202,9 @@ class DownloadQueue:
             del self._threads[task_id]
             self._running.pop(task_id, None)
             task = self._tasks.get(task_id)
-            if self._is_closed:
-                return
             if task is None or task.state is State.CANCELLED:
                 self._discard(task or Task(task_id, wish, State.CANCELLED, 0, 0))
-            elif task.state is State.DOWNLOADING:
+            elif task.state is State.DOWNLOADING and not self._is_closed:
                 self._set(replace(task, state=state, changed=time.time(), note=None, error=error))
             self._fill()
 
@@ -211,10 +212,17 @@ class DownloadQueue:
         return task_id in self._tasks and self._tasks[task_id].state is State.DOWNLOADING
 
     def _discard(self, task: Task) -> None:
+        """Delete what has come of one, unless another task goes on with it. Its progress stays for as long as that is left to do."""
+        others = (each for each in self._tasks.values() if each.task_id != task.task_id)
+        if any(each.wish.name == task.wish.name and each.state is not State.CANCELLED for each in others):
+            return
         try:
             self._fetching.discard(task.wish)
         except DownloadError as error:
             _log.warning("what has come of %s is still there: %s", task.wish.repository, error)
+        else:
+            if task.task_id in self._tasks:
+                self._set(replace(self._tasks[task.task_id], progress=None))
 
     def _set(self, task: Task) -> None:
         self._tasks[task.task_id] = task

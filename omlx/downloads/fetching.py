@@ -1,10 +1,11 @@
 """How wishes come true with the process' settings: which place, which token, which folder, how fast."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from omlx.downloads import staging
 from omlx.downloads.download import Download, Manner, Watcher
-from omlx.downloads.errors import StorageError, UnknownModelError
+from omlx.downloads.errors import StorageError
+from omlx.downloads.hinted import HintedDownload
 from omlx.downloads.pace import Pace
 from omlx.downloads.repository import Origin
 from omlx.downloads.selection import Selection
@@ -33,7 +34,7 @@ class SettingsFetching:
         """How many may be fetched at a time."""
         return self._asked().downloads_at_once
 
-    def open(self, wish: Wish, watcher: Watcher) -> "HintedDownload":
+    def open(self, wish: Wish, watcher: Watcher) -> HintedDownload:
         """A download that has not begun."""
         asked = self._asked()
         self._pace.bytes_per_second = asked.max_download_speed
@@ -50,33 +51,3 @@ class SettingsFetching:
                 held.discard()
         except OSError as error:
             raise StorageError(f"What has come of {wish.repository} can't be deleted: {error.strerror or error}.") from error
-
-
-class HintedDownload:
-    """A download that, of a name that isn't there, says which are like it.
-
-    Args:
-        download: It.
-        source: Where it is from.
-        name: What was asked for.
-    """
-
-    def __init__(self, download: Download, source: Source, name: str) -> None:
-        self._download = download
-        self._source = source
-        self._name = name
-        self.cancel = download.cancel
-
-    def run(self) -> object:
-        """Fetch it. Raises as `Download.run` does."""
-        try:
-            return self._download.run()
-        except UnknownModelError as error:
-            raise UnknownModelError(f"{error}{hint(self._source.nearest(self._name))}") from error
-
-
-def hint(names: Sequence[str]) -> str:
-    """A question to put behind an error: whether one of these names was meant."""
-    if not names:
-        return ""
-    return f" Did you mean {' or '.join((', '.join(names[:-1]), names[-1]) if len(names) > 1 else names)}?"

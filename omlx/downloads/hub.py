@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import httpx2
 from huggingface_hub import HfApi, get_session, hf_hub_url, hf_raise_for_status
-from huggingface_hub.hf_api import RepoSibling
+from huggingface_hub.hf_api import ModelInfo, RepoSibling
 from huggingface_hub.utils import build_hf_headers
 
 from omlx import __version__
@@ -69,7 +69,11 @@ class HubRepository:
 
     def listing(self) -> Listing:
         """All its files, by the commit that the revision names now."""
-        _session()
+        return self.described()[1]
+
+    def described(self) -> tuple[ModelInfo, Listing]:
+        """What the hub says of it, and its files. Raises as `listing` does."""
+        session()
         with told(self._asked):
             info = self._hub.api.model_info(
                 self.origin.repository, revision=self.origin.revision, files_metadata=True, timeout=self._hub.read_seconds
@@ -77,7 +81,7 @@ class HubRepository:
             files = tuple(_remote_file(each) for each in info.siblings or ())
             if not re.fullmatch(r"[0-9a-f]{40}", info.sha or ""):
                 raise ValueError("it names no commit")
-            return Listing(str(info.sha), files)
+            return info, Listing(str(info.sha), files)
 
     @contextmanager
     def read(self, commit: str, file: RemoteFile, offset: int) -> Iterator[Body]:
@@ -86,7 +90,7 @@ class HubRepository:
         headers = self._hub.headers | ({"Range": f"bytes={offset}-"} if offset else {})
         with (
             told(self._asked, file.path),
-            _session().stream("GET", url, headers=headers, timeout=self._hub.timeout) as response,
+            session().stream("GET", url, headers=headers, timeout=self._hub.timeout) as response,
         ):
             hf_raise_for_status(response)
             yield Body(self._start(response, file, offset), response.iter_bytes())
@@ -113,7 +117,7 @@ class HubRepository:
 _ADVICE = "If it is a mirror, try another one or none (--hf-endpoint)."
 
 
-def _session() -> httpx2.Client:
+def session() -> httpx2.Client:
     """The library's shared client. Raises `EndpointError` when what the environment says of proxies or certificates can't be."""
     try:
         return get_session()

@@ -33,12 +33,21 @@ _REFUSED = "Invalid credentials"  # as the hub words it
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What was asked of a hub: where, for which repository and revision, and whether with a token."""
+    """What was asked of a hub: where, for which repository and revision, and whether with a token.
+
+    Attributes:
+        repository: None where all of them are searched.
+    """
 
     endpoint: str
-    repository: str
+    repository: str | None
     revision: str | None
     has_token: bool
+
+    @property
+    def name(self) -> str:
+        """What it was asked for, within a sentence."""
+        return self.repository or "its models"
 
 
 @contextmanager
@@ -52,13 +61,13 @@ def told(asked: Asked, path: str | None = None) -> Iterator[None]:
         ) from error
     except OfflineModeIsEnabled as error:
         raise OfflineError(
-            f"{asked.repository} can't be fetched: offline mode is on. Unset HF_HUB_OFFLINE (or TRANSFORMERS_OFFLINE) to fetch it."
+            f"{asked.repository or asked.endpoint} can't be reached: offline mode is on. Unset HF_HUB_OFFLINE (or TRANSFORMERS_OFFLINE)."
         ) from error
     except HfHubHTTPError as error:
         raise _of_status(error, asked, path) from error
     except httpx2.HTTPError as error:
         raise _of_line(error, asked) from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, httpx2.InvalidURL) as error:
         if path is not None:
             raise
         raise EndpointError(
@@ -99,15 +108,15 @@ def _of_status(error: HfHubHTTPError, asked: Asked, path: str | None) -> Excepti
         return UnknownRevisionError(f"{asked.repository} has no file {path!a} any more. Try again.")
     if status == 401 and _REFUSED in headers.get("x-error-message", ""):
         return AccessError(f"{asked.endpoint} refused the token. It may have expired. {_HOW_TO_LOG_IN}")
-    if isinstance(error, RepositoryNotFoundError) or status == 401:
+    if asked.repository is not None and (isinstance(error, RepositoryNotFoundError) or status == 401):
         # The hub doesn't tell what exists from what may not be seen.
         hidden = "or the token has no access to it" if asked.has_token else f"or it is private. {_HOW_TO_LOG_IN}"
         return UnknownModelError(f"There is no model {asked.repository} on {asked.endpoint}, {hidden.rstrip('.')}.")
-    if status == 403:
+    if status in (401, 403):
         said = f" ({_plain(error.server_message)})" if error.server_message else ""
-        return AccessError(f"{asked.endpoint} gives no access to {asked.repository}{said}.")
+        return AccessError(f"{asked.endpoint} gives no access to {asked.name}{said}.")
     return EndpointError(
-        f"{asked.endpoint} answered {status} for {path or asked.repository}, and not as the Hugging Face Hub does. "
+        f"{asked.endpoint} answered {status} for {path or asked.name}, and not as the Hugging Face Hub does. "
         "Check the address (--hf-endpoint) and the model's name."
     )
 

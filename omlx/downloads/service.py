@@ -109,12 +109,12 @@ class DownloadService:
     def _of(self, source: str) -> list[dict[str, Any]]:
         return [task for task in self._tasks or () if task["source"] == source]
 
-    async def _call(self, name: str, **arguments: Any) -> Any:
+    async def _call(self, call: str, /, **arguments: Any) -> Any:
         process = await self._running()
         number = next(self._ids)
         answer = self._answers[number] = asyncio.get_running_loop().create_future()
         try:
-            await _say(process, {"id": number, "call": name, "arguments": arguments})
+            await _say(process, {"id": number, "call": call, "arguments": arguments})
             return await answer
         finally:
             self._answers.pop(number, None)

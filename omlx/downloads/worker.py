@@ -26,7 +26,7 @@ from omlx.downloads.download_queue import DownloadQueue
 from omlx.downloads.errors import DownloadError, TransientError
 from omlx.downloads.fetching import SettingsFetching
 from omlx.downloads.source import Sort
-from omlx.downloads.task import Wish
+from omlx.downloads.task import Task, Wish
 from omlx.downloads.task_file import TaskFile
 
 _CALLS_AT_ONCE = 8  # searches wait for the line
@@ -83,15 +83,16 @@ class Worker:
         files = [{"path": file.path, "size": file.size, "is_fetched": file.path in fetched} for file in card.files]
         return {**values.pop("found"), **values, "files": files}
 
-    def _add(self, **wish: Any) -> dict[str, Any]:
-        listed = {name: tuple(wish.pop(name)) for name in ("allow", "ignore")}
-        return self._downloads.add(Wish(**wish, **listed)).document()
+    def _add(self, *, allow: list[str], ignore: list[str], **wish: Any) -> dict[str, Any]:
+        task = self._downloads.add(Wish(allow=tuple(allow), ignore=tuple(ignore), **wish))
+        self.tell()  # so that whoever has the answer doesn't see older tasks after it
+        return task.document()
 
-    @staticmethod
-    def _changing(change: Callable[[str], Any]) -> Callable[..., dict[str, Any]]:
+    def _changing(self, change: Callable[[str], Task]) -> Callable[..., dict[str, Any]]:
         def call(task_id: str) -> dict[str, Any]:
-            document: dict[str, Any] = change(task_id).document()
-            return document
+            task = change(task_id)
+            self.tell()
+            return task.document()
 
         return call
 
@@ -112,20 +113,24 @@ def work(commands: BinaryIO, out: BinaryIO) -> None:
     from actors.catalog.settings_store import SettingsStore
     from omlx.folders import hf_cache_folder
     from omlx.logs import configure_logging
-    from omlx.settings import decide
+    from omlx.settings import ServeSettings, decide
 
     first = json.loads(commands.readline())
     configure_logging(first["log_level"], first["log_format"])
     base = Path(first["base_path"])
     store = SettingsStore(base)
-    fetching = SettingsFetching(lambda: decide(base, first["given"], store.global_values(), hf_cache_folder()))
     writing, changed = threading.Lock(), threading.Event()
+
+    def asked() -> ServeSettings:
+        store.reread()
+        return decide(base, first["given"], store.global_values(), hf_cache_folder())
 
     def say(words: Mapping[str, Any]) -> None:
         with writing, suppress(OSError):  # nobody reads any more, so the commands have ended too
             out.write(json.dumps(words).encode() + b"\n")
             out.flush()
 
+    fetching = SettingsFetching(asked)
     downloads = DownloadQueue(TaskFile(base), fetching, changed.set, fetching.at_once)
     worker = Worker(downloads, fetching, say)
 

@@ -251,3 +251,25 @@ def test_a_disk_that_is_full_stops_nobody(world, monkeypatch):
     world.queue.add(wish("a"))
     world.fetching.nth(0).end()
     world.wait(a=State.DONE)
+
+
+def test_what_could_not_be_deleted_is_deleted_by_the_next_process(world, tmp_path):
+    task = world.queue.add(wish("a"))
+    download = world.fetching.nth(0)
+    download.watcher.progress(Progress(1, 2, 0, 1))
+    download.may_leave.clear()
+    world.queue.cancel(task.task_id)
+    assert world.fetching.discarded == []
+    after = World(tmp_path)
+    assert (after.fetching.discarded, after.task("a").progress) == ([wish("a")], None)
+    assert World(tmp_path).fetching.discarded == []
+    download.may_leave.set()
+
+
+def test_giving_one_up_takes_nothing_from_another_that_goes_on(world):
+    task = world.queue.add(wish("a", revision="old"))
+    world.fetching.nth(0).end(AccessError("no"))
+    world.wait(a=State.FAILED)
+    world.queue.add(wish("a", revision="new"))
+    world.queue.cancel(task.task_id)
+    assert world.fetching.discarded == []
