@@ -17,7 +17,7 @@ from omlx.downloads.task_file import TaskFile
 
 _MOST = 64  # tasks that have not ended
 _REMEMBERED = 50  # tasks that have
-_LEAVE_SECONDS = 2  # for downloads to end when the process is about to
+_LEAVE_SECONDS = 0.5  # for downloads to end when the process is about to; what they have written is good in any case
 _log = logging.getLogger(__name__)
 
 
