@@ -170,6 +170,23 @@ GLOBAL_SETTINGS: Mapping[str, Setting] = _table(
         Effect.RESTART,
     ),
     Setting(
+        "downloads_at_once",
+        Form.INTEGER,
+        "Models that the server fetches at a time; others wait for their turn.",
+        Effect.REQUEST,
+        2,
+        least=1,
+        most=16,
+    ),
+    Setting(
+        "max_download_speed",
+        Form.INTEGER,
+        "Bytes a second that all downloads of the server may take together; where it isn't set, as many as come.",
+        Effect.REQUEST,
+        least=1_000,
+        most=1 << 40,
+    ),
+    Setting(
         "max_process_memory",
         Form.MEMORY,
         "Memory for all models together; where it isn't set, a safe share of the machine's; in a cluster, Ray says what each node has instead.",

@@ -12,6 +12,8 @@ from omlx.api.admin import SettingsChange, admin_routes
 from omlx.api.body import schemas
 from omlx.api.chat import chat_routes
 from omlx.api.completions import completion_routes
+from omlx.api.download_shapes import DownloadRequest
+from omlx.api.downloads import download_routes
 from omlx.api.embedding_shapes import EmbeddingRequest
 from omlx.api.embeddings import embedding_routes
 from omlx.api.errors import HANDLERS
@@ -21,7 +23,7 @@ from omlx.api.keep_alive import DEFAULT_SECONDS
 from omlx.api.middleware import DEFAULT_MAX_BODY_BYTES, BodyLimit, RequestId, RequestRecords, UnforeseenErrors
 from omlx.api.models import model_routes
 from omlx.api.openai import ChatRequest, CompletionRequest
-from omlx.api.ports import Services
+from omlx.api.ports import Downloads, Services
 from omlx.api.reading import Reading
 from omlx.api.rerank import rerank_routes
 from omlx.api.rerank_shapes import RerankRequest
@@ -39,7 +41,7 @@ class _App(FastAPI):
     def openapi(self) -> dict[str, Any]:
         schema = super().openapi()
         schema["components"]["schemas"].update(
-            schemas([ChatRequest, CompletionRequest, EmbeddingRequest, RerankRequest, SettingsChange])
+            schemas([ChatRequest, CompletionRequest, EmbeddingRequest, RerankRequest, SettingsChange, DownloadRequest])
         )
         return schema
 
@@ -51,6 +53,7 @@ def create_app(
     keep_alive_seconds: float = DEFAULT_SECONDS,
     observers: Sequence[RequestObserver] = (),
     images: ImageReader | None = None,
+    downloads: Downloads | None = None,
     lifespan: Lifespan | None = None,
 ) -> FastAPI:
     """The ASGI application.
@@ -61,6 +64,7 @@ def create_app(
         keep_alive_seconds: How often a stream says that it lives, until its first event is there.
         observers: Who is told of every request, besides the metrics.
         images: Who reads the pictures of conversations.
+        downloads: Who fetches models; without it, there are no routes for that.
         lifespan: What to run around serving.
     """
     metrics = Metrics(services.engine_stats)
@@ -87,6 +91,8 @@ def create_app(
     app.include_router(rerank_routes(reading))
     app.include_router(model_routes(services))
     app.include_router(admin_routes(services))
+    if downloads is not None:
+        app.include_router(download_routes(downloads))
     app.include_router(health_routes(services))
     app.include_router(metrics_routes(metrics, services.catalog))
     return app

@@ -43,6 +43,8 @@ SETTINGS = (
     "ray_address",
     "otlp_endpoint",
     "hf_endpoint",
+    "downloads_at_once",
+    "max_download_speed",
 )
 # Variables of others that mean the same; ours count more.
 _ALSO = {"hf_endpoint": ("HF_ENDPOINT",)}

@@ -1,6 +1,5 @@
 """`omlx pull`: how a model is fetched from the command line."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,10 +76,11 @@ def pull(
         folder = pull_demo_model(into)
     else:
         from omlx.downloads.download import Manner
+        from omlx.downloads.pace import Pace
         from omlx.downloads.selection import Selection
         from omlx.downloads.sources import open_source
 
-        manner = Manner(Selection(allow, ignore), bytes_per_second=max_speed)
+        manner = Manner(Selection(allow, ignore), pace=Pace(max_speed))
         folder = _pull(context, asked, open_source(kind, asked), name, revision, local_name or name.rpartition("/")[2], manner)
     click.echo(f"{folder.name} is in {folder}")
 
@@ -104,17 +104,12 @@ def _pull(
 ) -> Path:
     from omlx.downloads.console import DownloadConsole
     from omlx.downloads.download import Download
-    from omlx.downloads.errors import UnknownModelError
+    from omlx.downloads.hinted import HintedDownload
 
     try:
         with DownloadConsole(name) as console:
-            return Download(source.repository(name, revision), asked.model_dirs[0], local_name, console, manner).run()
+            download = Download(source.repository(name, revision), asked.model_dirs[0], local_name, console, manner)
+            return HintedDownload(download, source, name).run()
     except KeyboardInterrupt:
         click.echo(f"Interrupted. What has come of {name} is kept; the same command goes on from there.", err=True)
         context.exit(_INTERRUPTED)
-    except UnknownModelError as error:
-        raise UnknownModelError(f"{error}{_hint(source.nearest(name))}") from error
-
-
-def _hint(names: Sequence[str]) -> str:
-    return f" Did you mean {' or '.join((', '.join(names[:-1]), names[-1]) if len(names) > 1 else names)}?" if names else ""

@@ -12,7 +12,10 @@ DownloadError
 ├── StorageError          it can't be stored: no space, no permission
 ├── ChecksumError         a file isn't what the hub says it is
 ├── UnreachableError      the line stayed bad for as many tries as there are
-└── CancelledError        somebody had it end
+├── CancelledError        somebody had it end
+├── TooManyError          as many wait as may
+├── UnknownTaskError      there is no such download
+└── BrokenOffError        the process that fetches ended meanwhile
 """
 
 from collections.abc import Sequence
@@ -74,6 +77,18 @@ class UnreachableError(DownloadError):
 
 class CancelledError(DownloadError):
     """Somebody had it end; what was fetched is kept."""
+
+
+class TooManyError(DownloadError):
+    """As many downloads wait as may."""
+
+
+class UnknownTaskError(DownloadError):
+    """There is no such download."""
+
+
+class BrokenOffError(DownloadError):
+    """The process that fetches ended before it answered."""
 
 
 class TransientError(Exception):

@@ -98,6 +98,11 @@ class Staging:
         _sync(target.parent)
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def discard(self) -> None:
+        """Delete all that has come. Raises `OccupiedError` if it is of another model."""
+        self._read_state()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
     def drop_if_empty(self) -> None:
         """Leave no folder behind when nothing has come."""
         if not any(path.lstat().st_size for place in (self._parts, self._model) for path in _files_below(place)):

@@ -83,7 +83,7 @@ def test_patterns_and_a_revision_are_heeded(hub, tmp_path):
 @pytest.mark.parametrize(("text", "bytes_"), [("500KB", 500_000), ("2MiB/s", 2 << 20), ("1000", 1000)])
 def test_a_speed_is_written_as_memory_is(monkeypatch, text, bytes_):
     asked = []
-    monkeypatch.setattr(Download, "run", lambda self: asked.append(self._manner.bytes_per_second) or self._target)
+    monkeypatch.setattr(Download, "run", lambda self: asked.append(self._manner.pace.bytes_per_second) or self._target)
     assert omlx("pull", REPO, "--max-speed", text).exit_code == 0
     assert omlx("pull", REPO, OMLX_MAX_SPEED=text).exit_code == 0
     assert asked == [bytes_, bytes_]

@@ -17,6 +17,7 @@ from omlx.downloads.errors import (
     UnsuitableError,
 )
 from omlx.downloads.hub import Hub, HubRepository
+from omlx.downloads.pace import Pace
 from omlx.downloads.repository import Origin
 from omlx.downloads.retries import Retries
 from omlx.downloads.selection import Selection
@@ -385,6 +386,6 @@ def test_a_limit_on_speed_is_kept(hub, models, monkeypatch):
     waits = []
     wait = transfer.Line.wait
     monkeypatch.setattr(transfer.Line, "wait", lambda self, seconds: waits.append(seconds) or wait(self, 0))
-    download(hub, models, bytes_per_second=100_000, parallel=1).run()
+    download(hub, models, pace=Pace(100_000), parallel=1).run()
     total = sum(len(FILES[name]) for name in WANTED)
     assert max(waits) == pytest.approx(total / 100_000, rel=0.2)
