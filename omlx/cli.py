@@ -9,7 +9,9 @@ import click
 from omlx import __version__, options
 from omlx.origin import foreign_package
 from omlx.pull_command import pull, pull_demo_model
+from omlx.search_command import search
 from omlx.settings_commands import settings
+from omlx.token_command import token
 
 
 class _Group(click.Group):
@@ -84,7 +86,9 @@ def models(context: click.Context, /, as_json: bool, **_options: Any) -> None:
 
 
 main.add_command(pull)
+main.add_command(search)
 main.add_command(settings)
+main.add_command(token)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
 """What is said of a model before it is fetched, made of what its place tells: which files come, and what it would take here."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from actors.catalog.libraries import Libraries
 from actors.catalog.memory import Device, need_of, this_machine
@@ -66,26 +65,22 @@ def make_card(
 
 def _memory(repository: str, size: int, config: bytes | None, parameters: int | None) -> int | None:
     """Bytes that it is likely to take here; None where its configuration can't be read or the libraries don't know it."""
-    described: Mapping[str, Any] = {}
-    kind = ModelType.LLM
     name = repository.rpartition("/")[2]
-    if config is not None:
-        try:
-            described = json.loads(config)
-            if not isinstance(described, dict) or not isinstance(described.get("model_type"), str):
-                return None
-            kind = model_type(Evidence(name, described), Libraries.installed())
-        except (ValueError, RecursionError, UnservableError):
+    try:
+        described = json.loads(config) if config is not None else {}
+        if not isinstance(described, dict) or (config is not None and not isinstance(described.get("model_type"), str)):
             return None
-    info = ModelInfo(
-        model_id=name,
-        path=Path(name),
-        type=kind,
-        size_bytes=size,
-        parameters=from_size(size, described) if parameters is None else parameters,
-        context_length=context_length(described),
-        kv_bytes_per_token=kv_bytes_per_token(described),
-    )
+        info = ModelInfo(
+            model_id=name,
+            path=Path(name),
+            type=model_type(Evidence(name, described), Libraries.installed()) if described else ModelType.LLM,
+            size_bytes=size,
+            parameters=from_size(size, described) if parameters is None else parameters,
+            context_length=context_length(described),
+            kv_bytes_per_token=kv_bytes_per_token(described),
+        )
+    except (ValueError, RecursionError, UnservableError):
+        return None
     return need_of(info, EngineOptions(), _device()).least
 
 

@@ -4,6 +4,7 @@ DownloadError
 ├── UnknownModelError     there is no such model, or it may not be seen
 ├── UnknownRevisionError  there is no such revision of it, or no such file
 ├── AccessError           it is private or gated, and the token doesn't open it
+├── InvalidTokenError     what was given as a token can't be one
 ├── OfflineError          this machine was told to make no request
 ├── EndpointError         what answers there isn't the hub, or answers wrongly
 ├── UnsuitableError       it isn't a model for MLX, or a name in it can't be trusted
@@ -40,6 +41,10 @@ class UnknownRevisionError(DownloadError):
 
 class AccessError(DownloadError):
     """It is private or gated, and the token, or the lack of one, doesn't open it."""
+
+
+class InvalidTokenError(DownloadError):
+    """What was given as a token can't be one; the error doesn't repeat it."""
 
 
 class OfflineError(DownloadError):

@@ -27,7 +27,7 @@ from omlx.downloads.errors import (
     UnknownRevisionError,
 )
 
-_HOW_TO_LOG_IN = "A token is taken from HF_TOKEN, or from where `hf auth login` keeps it."
+_HOW_TO_LOG_IN = "A token is taken from HF_TOKEN, from `omlx token set hf`, or from where `hf auth login` keeps it."
 _REFUSED = "Invalid credentials"  # as the hub words it
 
 

@@ -138,14 +138,14 @@ def _words(value: object) -> str:
 
 def _parameters(info: ModelInfo, listing: Listing, config: bytes | None) -> int | None:
     """What the hub counted, unpacked; None where it didn't."""
-    if info.safetensors is None or not isinstance(info.safetensors.parameters, dict):
-        return None
+    counts = info.safetensors.parameters if info.safetensors is not None else {}
     try:
         described = json.loads(config or b"{}")
     except (ValueError, RecursionError):
         return None
     size = sum(file.size for file in listing.files if file.path.endswith(".safetensors"))
-    return from_counts(info.safetensors.parameters, size, described if isinstance(described, dict) else {}) or None
+    whole = {dtype: count for dtype, count in counts.items() if type(count) is int and count > 0}
+    return from_counts(whole, size, described if isinstance(described, dict) else {}) or None
 
 
 def _content(repository: HubRepository, listing: Listing, path: str, most: int) -> bytes | None:

@@ -9,7 +9,6 @@ _WORD_BITS = 32
 _PLAIN_BITS = {"float32": 32, "float64": 64}  # else two bytes a number
 _DTYPE_BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2}
 _PACKED = ("U32", "I32")
-_SLACK = 1.02  # of headers, beside the numbers
 
 
 def from_size(size: int, config: Mapping[str, Any]) -> int:
@@ -18,7 +17,7 @@ def from_size(size: int, config: Mapping[str, Any]) -> int:
     if not bits:
         dtypes = (str(part.get("dtype") or part.get("torch_dtype")) for part in parts(config))
         bits = next((_PLAIN_BITS[each] for each in dtypes if each in _PLAIN_BITS), 16)
-    return int(size * 8 / (bits + (scale_bits / group if group else 0)))
+    return size * 8 * group // (bits * group + scale_bits) if group else size * 8 // bits
 
 
 def from_counts(counts: Mapping[str, int], size: int, config: Mapping[str, Any]) -> int:
@@ -31,9 +30,9 @@ def from_counts(counts: Mapping[str, int], size: int, config: Mapping[str, Any])
     """
     bits, _, _ = _quantization(config)
     stored = sum(count * _DTYPE_BYTES.get(dtype, 1) for dtype, count in counts.items())
-    # Counts that don't fit into the files were unpacked already by whoever counted.
-    per_word = _WORD_BITS / bits if bits and stored <= size * _SLACK else 1
-    return int(sum(count * (per_word if dtype in _PACKED else 1) for dtype, count in counts.items()))
+    if not bits or stored > size:
+        bits = _WORD_BITS  # counts that don't fit into the files were unpacked already by whoever counted
+    return sum(count * _WORD_BITS // bits if dtype in _PACKED else count for dtype, count in counts.items())
 
 
 def _quantization(config: Mapping[str, Any]) -> tuple[int, int, int]:

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -44,10 +44,10 @@ class Patience:
 
         # Limits of single reads and connections don't add up to one, and looking up a host's name has none.
         threading.Thread(target=run, daemon=True).start()
-        try:
-            return answer.result(self.seconds)
-        except TimeoutError as error:
-            raise UnreachableError(f"{endpoint} didn't answer within {self.seconds:g} s. Try again later.") from error
+        wait([answer], self.seconds)
+        if not answer.done():
+            raise UnreachableError(f"{endpoint} didn't answer within {self.seconds:g} s. Try again later.")
+        return answer.result()
 
     def _repeat(self, question: Callable[[], _Answer], until: float) -> _Answer:
         tried = 0
@@ -56,8 +56,8 @@ class Patience:
                 return question()
             except TransientError as error:
                 tried += 1
-                wait = self.pause_seconds if error.after is None else error.after
-                if tried >= self.tries or time.monotonic() + wait >= until:
+                pause = self.pause_seconds if error.after is None else error.after
+                if tried >= self.tries or time.monotonic() + pause >= until:
                     asked = f", and asks to come back in {error.after:.0f} s" if error.after else ""
-                    raise UnreachableError(f"No luck: {error}{asked}. Try again later.") from error
-            time.sleep(wait)
+                    raise UnreachableError(f"Given up: {error}{asked}. Try again later.") from error
+            time.sleep(pause)

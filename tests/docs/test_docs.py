@@ -22,6 +22,9 @@ FOR_ONE_CALL = {
     "--name",
     "--allow",
     "--ignore",
+    "--sort",
+    "--limit",
+    "--all",
 }  # what nobody would want for every call, so no variable has it
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 GOOD = "hf_good"  # has access to everything
@@ -74,12 +75,31 @@ class Part:
 
 @dataclass
 class Repo:
-    """A repository: files by commit, commits by revision."""
+    """A repository: files by commit, commits by revision, and what the hub says of it."""
 
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
     revisions: dict[str, str] = field(default_factory=dict)
     gated: bool = False
     private: bool = False
+    downloads: int = 0
+    likes: int = 0
+    updated: str = "2025-01-01T00:00:00.000Z"
+    library: str | None = None
+    tags: tuple[str, ...] = ()
+    card: Mapping[str, object] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)  # of numbers in its safetensors files, by dtype
+
+    def properties(self) -> dict[str, object]:
+        """What is said of it in a search, where that is asked for, and of it alone."""
+        return {
+            "private": self.private,
+            "gated": "manual" if self.gated else False,
+            "downloads": self.downloads,
+            "likes": self.likes,
+            "lastModified": self.updated,
+            "tags": [*([self.library] if self.library else []), *self.tags],
+            **({"library_name": self.library} if self.library else {}),
+        }
 
 
 @dataclass(frozen=True)
@@ -96,7 +116,7 @@ class FakeHub(ThreadingHTTPServer):
 
     Attributes:
         url: Its endpoint.
-        faults: For the next requests of a file's content, by its path; None answers well.
+        faults: For the next requests of a file's content, by its path, or of `api/…`, which can be refused alone; None answers well.
         sent: Bytes of contents that were sent, by path.
         requests: All that was asked.
         stalled: Set when an answer stalls.
@@ -120,7 +140,7 @@ class FakeHub(ThreadingHTTPServer):
         self.everything: object = None
         self.lock = threading.Lock()
 
-    def add(self, repo_id: str, files: Mapping[str, bytes], *, revision: str = "main", **more: bool) -> str:
+    def add(self, repo_id: str, files: Mapping[str, bytes], *, revision: str = "main", **more: Any) -> str:
         """Commit files to a repository's revision; the commit."""
         repo = self.repos.setdefault(repo_id, Repo(**more))
         commit = hashlib.sha1(
@@ -176,6 +196,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(hub.everything.status, b"", hub.everything.headers)
         elif isinstance(hub.everything, Stall):
             hub.may_go_on.wait()
+        elif path.startswith("api/") and (fault := self._fault(path)):
+            self._send(fault.status, b"", fault.headers)
         elif path == "api/models":
             self._search(parse_qs(parts.query))
         elif path.startswith("store/"):
@@ -193,9 +215,30 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(404, "")
 
     def _search(self, query: Mapping[str, list[str]]) -> None:
-        words = query["search"][0].lower()
-        found = [{"id": each, "modelId": each} for each in sorted(self.server.repos) if words in each.lower()]
+        if self._token() not in (None, GOOD, PLAIN):
+            self._refuse(401, "", "Invalid credentials in Authorization header")
+            return
+        words, wanted = query["search"][0].lower().split(), set(query.get("filter", []))
+        found = []
+        for name, repo in self.server.repos.items():
+            properties = repo.properties()
+            if (repo.private and self._token() != GOOD) or not wanted <= {*properties["tags"], repo.library}:
+                continue
+            if all(word in name.lower() for word in words):
+                found.append({"id": name, **properties})
+        found.sort(key=lambda each: str(each["id"]))
+        if "sort" in query:
+            found.sort(key=lambda each: each[query["sort"][0]], reverse=True)
+        # What isn't asked for is not said, but for a few.
+        said = {"id", *query.get("expand", ["likes", "private", "downloads", "tags", "library_name"])}
+        found = [
+            {key: value for key, value in each.items() if key in said} for each in found[: int(query.get("limit", ["1000"])[0])]
+        ]
         self._send(200, json.dumps(found).encode(), {"content-type": "application/json"})
+
+    def _fault(self, name: str) -> Any:
+        faults = self.server.faults[name]
+        return faults.popleft() if faults and self.command == "GET" else None
 
     def _find(self, repo_id: str, revision: str) -> tuple[str, dict[str, bytes]] | None:
         """A commit and its files, or None after a refusal was sent."""
@@ -225,7 +268,12 @@ class _Handler(BaseHTTPRequestHandler):
                 {"rfilename": name, "size": len(content)}
                 | ({"blobId": pointer, "lfs": lfs} if lfs else {"blobId": checksum(content)})
             )
-        info = {"id": repo_id, "modelId": repo_id, "sha": commit, "private": False, "siblings": siblings}
+        repo = self.server.repos[repo_id]
+        info = {"id": repo_id, "modelId": repo_id, "sha": commit, "siblings": siblings, **repo.properties()}
+        if repo.card:
+            info["cardData"] = repo.card
+        if repo.counts:
+            info["safetensors"] = {"parameters": repo.counts, "total": sum(repo.counts.values())}
         self._send(200, json.dumps(info).encode(), {"content-type": "application/json"})
 
     def _resolve(self, repo_id: str, revision: str, name: str) -> None:
@@ -245,8 +293,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._content(name, files[name], {"x-repo-commit": commit})
 
     def _content(self, name: str, content: bytes, more: Mapping[str, str] | None = None) -> None:
-        faults = self.server.faults[name]
-        fault = faults.popleft() if faults and self.command == "GET" else None
+        fault = self._fault(name)
         headers = {"etag": f'"{checksum(content)}"', "accept-ranges": "bytes", "content-type": "application/octet-stream"}
         headers |= more or {}
         if isinstance(fault, Refuse):
