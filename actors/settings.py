@@ -187,6 +187,15 @@ GLOBAL_SETTINGS: Mapping[str, Setting] = _table(
         most=1 << 40,
     ),
     Setting(
+        "max_download_speed_while_answering",
+        Form.INTEGER,
+        "The same while a model answers, which more would slow down; 0 for no such limit.",
+        Effect.REQUEST,
+        50_000_000,
+        least=0,
+        most=1 << 40,
+    ),
+    Setting(
         "max_process_memory",
         Form.MEMORY,
         "Memory for all models together; where it isn't set, a safe share of the machine's; in a cluster, Ray says what each node has instead.",

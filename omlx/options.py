@@ -45,6 +45,7 @@ SETTINGS = (
     "hf_endpoint",
     "downloads_at_once",
     "max_download_speed",
+    "max_download_speed_while_answering",
 )
 # Variables of others that mean the same; ours count more.
 _ALSO = {"hf_endpoint": ("HF_ENDPOINT",)}

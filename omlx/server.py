@@ -139,7 +139,7 @@ def _run_http(
 ) -> None:
     catalog = runtime.catalog()
     services = Services(catalog, runtime.engines())
-    downloads = DownloadService(settings)
+    downloads = DownloadService(settings, lambda: any(stats.running for stats in services.engine_stats().values()))
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

@@ -30,6 +30,7 @@ class ServeSettings:
     hf_endpoint: str | None
     downloads_at_once: int
     max_download_speed: int | None
+    max_download_speed_while_answering: int
     given: Mapping[str, Any]
 
     @property
@@ -62,5 +63,6 @@ def decide(base: Path, given: Mapping[str, Any], kept: Mapping[str, Any], hf_cac
         hf_endpoint=value["hf_endpoint"],
         downloads_at_once=value["downloads_at_once"],
         max_download_speed=value["max_download_speed"],
+        max_download_speed_while_answering=value["max_download_speed_while_answering"],
         given=given,
     )

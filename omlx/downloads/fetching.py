@@ -25,6 +25,7 @@ class SettingsFetching:
     def __init__(self, asked: Callable[[], ServeSettings]) -> None:
         self._asked = asked
         self._pace = Pace(None)  # all downloads share it
+        self._is_answering = False
 
     def source(self, kind: str) -> Source:
         """A place by its kind."""
@@ -37,11 +38,20 @@ class SettingsFetching:
     def open(self, wish: Wish, watcher: Watcher) -> HintedDownload:
         """A download that has not begun."""
         asked = self._asked()
-        self._pace.bytes_per_second = asked.max_download_speed
+        self._keep_to(asked)
         source = open_source(wish.source, asked)
         manner = Manner(Selection(wish.allow, wish.ignore), pace=self._pace)
         repository = source.repository(wish.repository, wish.revision)
         return HintedDownload(Download(repository, asked.model_dirs[0], wish.name, watcher, manner), source, wish.repository)
+
+    def answering(self, is_answering: bool) -> None:
+        """Take note of whether a model answers just now."""
+        self._is_answering = is_answering
+        self._keep_to(self._asked())
+
+    def _keep_to(self, asked: ServeSettings) -> None:
+        limits = [asked.max_download_speed, asked.max_download_speed_while_answering if self._is_answering else None]
+        self._pace.bytes_per_second = min(filter(None, limits), default=None)
 
     def discard(self, wish: Wish) -> None:
         """Delete what has come of an unfinished one. Raises `OccupiedError` when it is another's, or another process fetches it."""

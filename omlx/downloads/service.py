@@ -5,7 +5,7 @@ import json
 import logging
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
 from typing import Any
@@ -19,6 +19,7 @@ _COMMAND = (sys.executable, "-P", "-m", "omlx.downloads.worker")
 _LONGEST_LINE = 1 << 26
 _END_SECONDS = 3  # for the process to keep what has come
 _AGAIN_SECONDS = (1.0, 60.0)  # before it is started again, at first and at most
+_LOOK_SECONDS = 0.5  # between two looks at whether a model answers
 _ACTIVE = ("queued", "downloading")
 _log = logging.getLogger(__name__)
 
@@ -28,15 +29,18 @@ class DownloadService:
 
     Args:
         settings: The process' settings.
+        is_answering: Whether a model answers just now: downloads give way then.
         command: What the process is.
     """
 
-    def __init__(self, settings: ServeSettings, command: Sequence[str] = _COMMAND) -> None:
+    def __init__(self, settings: ServeSettings, is_answering: Callable[[], bool], command: Sequence[str] = _COMMAND) -> None:
         self._settings = settings
+        self._is_answering = is_answering
         self._command = tuple(command)
         self._process: Process | None = None
         self._starting = asyncio.Lock()
         self._reader: asyncio.Task[None] | None = None
+        self._watcher: asyncio.Task[None] | None = None
         self._again: asyncio.Task[None] | None = None
         self._delay = _AGAIN_SECONDS[0]
         self._ids = count()
@@ -54,8 +58,9 @@ class DownloadService:
     async def stop(self) -> None:
         """End the process; what has come is kept."""
         self._is_ending = True
-        if self._again is not None:
-            self._again.cancel()
+        for task in (self._again, self._watcher):
+            if task is not None:
+                task.cancel()
         process = self._process
         if process is None or process.stdin is None:
             return
@@ -131,6 +136,7 @@ class DownloadService:
                 settings = self._settings
                 first = {"base_path": str(settings.base_path), "given": dict(settings.given)}
                 await _say(process, {**first, "log_level": settings.log_level, "log_format": settings.log_format})
+                self._watcher = asyncio.create_task(self._tell_of_answers(process))
             return self._process
 
     async def _read(self, process: Process) -> None:
@@ -142,6 +148,8 @@ class DownloadService:
                 self._delay = _AGAIN_SECONDS[0]
         code = await process.wait()
         self._process = None
+        if self._watcher is not None:
+            self._watcher.cancel()
         for answer in self._answers.values():
             if not answer.done():
                 answer.set_exception(
@@ -152,6 +160,14 @@ class DownloadService:
         _log.error("the process that downloads has ended (%d)", code)
         if any(task["state"] in _ACTIVE for task in self._tasks or ()):
             self._again = asyncio.create_task(self._start_again())
+
+    async def _tell_of_answers(self, process: Process) -> None:
+        told = False
+        while True:
+            if self._is_answering() != told:
+                told = not told
+                await _say(process, {"answering": told})
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def _start_again(self) -> None:
         delay, self._delay = self._delay, min(2 * self._delay, _AGAIN_SECONDS[1])

@@ -2,6 +2,7 @@
 
 in   {"base_path": …, "given": {…}, "log_level": …, "log_format": …}                first, once
      {"id": 7, "call": "add", "arguments": {…}}
+     {"answering": true}                                                                 whether a model answers now
 out  {"id": 7, "result": …}    {"id": 7, "error": {"type": "OccupiedError", "message": …}}
      {"tasks": […]}                                                                      at first, and after changes
 
@@ -146,7 +147,11 @@ def work(commands: BinaryIO, out: BinaryIO) -> None:
     downloads.begin()
     pool = ThreadPoolExecutor(_CALLS_AT_ONCE)
     for line in commands:
-        pool.submit(worker.answer, json.loads(line))
+        command = json.loads(line)
+        if "answering" in command:
+            fetching.answering(command["answering"])
+        else:
+            pool.submit(worker.answer, command)
     downloads.close()
     pool.shutdown(wait=False, cancel_futures=True)
 

@@ -37,8 +37,8 @@ def settings(hub, base, **given):
 
 
 @asynccontextmanager
-async def service(hub, base, **given):
-    downloads = DownloadService(settings(hub, base, **given))
+async def service(hub, base, is_answering=lambda: False, **given):
+    downloads = DownloadService(settings(hub, base, **given), is_answering)
     await downloads.start()
     try:
         yield downloads
@@ -226,7 +226,7 @@ def test_it_ends_with_the_server_that_started_it(hub, tmp_path):
     stalls_in_the_middle(hub)
 
     async def run():
-        downloads = DownloadService(settings(hub, tmp_path))
+        downloads = DownloadService(settings(hub, tmp_path), lambda: False)
         await downloads.add("hf", WISH)
         await asyncio.to_thread(hub.stalled.wait, 10)
         process = downloads._process
@@ -252,6 +252,23 @@ def test_a_setting_that_is_changed_is_felt_by_the_next(hub, tmp_path):
             await downloads.change(task["id"], "pause")
             (tmp_path / "settings.json").write_text(json.dumps({"max_download_speed": None}))
             await downloads.change(task["id"], "retry")
+            return await ended(downloads, task)
+
+    assert asyncio.run(run())["state"] == "done"
+
+
+def test_it_gives_way_while_a_model_answers(hub, tmp_path):
+    answering = True
+
+    async def run():
+        nonlocal answering
+        async with service(hub, tmp_path, lambda: answering, max_download_speed_while_answering=100_000) as downloads:
+            task = await downloads.add("hf", WISH)
+            tasks = await when(
+                downloads, lambda tasks: tasks and (at := tasks[0]["progress"]) and 0 < at["bytes_per_second"] < 200_000
+            )
+            assert tasks[0]["state"] == "downloading"
+            answering = False
             return await ended(downloads, task)
 
     assert asyncio.run(run())["state"] == "done"
