@@ -170,6 +170,12 @@ GLOBAL_SETTINGS: Mapping[str, Setting] = _table(
         Effect.RESTART,
     ),
     Setting(
+        "ms_endpoint",
+        Form.URL,
+        "ModelScope, or a mirror of it, that models come from; where it isn't set, https://modelscope.cn.",
+        Effect.RESTART,
+    ),
+    Setting(
         "downloads_at_once",
         Form.INTEGER,
         "Models that the server fetches at a time; others wait for their turn.",

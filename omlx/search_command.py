@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("words", nargs=-1, required=True, metavar="WORDS...")
-@click.option("--source", type=click.Choice(["hf"]), default="hf", show_default=True, help="Where to search: Hugging Face.")
+@click.option(
+    "--source",
+    type=click.Choice(["hf", "modelscope"]),
+    default="hf",
+    show_default=True,
+    help="Where to search: Hugging Face, or ModelScope.",
+)
 @click.option(
     "--sort",
     type=click.Choice(["downloads", "likes", "updated"]),
@@ -27,6 +33,7 @@ if TYPE_CHECKING:
 @click.option("--all", "everything", is_flag=True, help="Also models that aren't for MLX.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON document, for programs.")
 @options.setting_option("hf_endpoint")
+@options.setting_option("ms_endpoint")
 @options.base_path
 @click.pass_context
 def search(

@@ -8,13 +8,13 @@ import click
 from omlx import options
 from omlx.folders import base_folder
 
-_source = click.argument("source", type=click.Choice(["hf"]), metavar="SOURCE")
+_source = click.argument("source", type=click.Choice(["hf", "modelscope"]), metavar="SOURCE")
 _MOST = 1 << 16  # bytes to read of what can be no token any more
 
 
 @click.group()
 def token() -> None:
-    """Keep or forget the token for private and gated models. SOURCE is hf, Hugging Face."""
+    """Keep or forget the token for private and gated models. SOURCE is hf, Hugging Face, or modelscope."""
 
 
 @token.command(name="set")

@@ -7,14 +7,15 @@ from dataclasses import replace
 from huggingface_hub import ModelInfo, hf_raise_for_status
 
 from omlx.downloads.card import make_card
-from omlx.downloads.errors import AccessError
-from omlx.downloads.hub import SOURCE, Hub, HubRepository, session
-from omlx.downloads.hub_errors import Asked, told
+from omlx.downloads.card_files import card_files
+from omlx.downloads.hub import SOURCE, Hub, HubRepository
+from omlx.downloads.hub_errors import told
 from omlx.downloads.nearest import nearest
 from omlx.downloads.parameters import from_counts
 from omlx.downloads.patience import Patience
-from omlx.downloads.repository import Listing, RemoteFile
+from omlx.downloads.repository import Listing
 from omlx.downloads.source import Card, Found, Sort
+from omlx.downloads.web import session
 
 _MLX = "mlx"  # the tag and the library's name
 _SORTS = {Sort.DOWNLOADS: "downloads", Sort.LIKES: "likes", Sort.UPDATED: "lastModified"}
@@ -22,8 +23,6 @@ _EXPAND = ("downloads", "likes", "lastModified", "gated", "library_name", "tags"
 _MOST = 100  # of one answer
 _LIKE = 50  # names that one that isn't there is compared with
 _QUICK_SECONDS = 8.0  # for the next bytes, where somebody waits
-_README_BYTES = 512 << 10
-_CONFIG_BYTES = 4 << 20
 
 
 class HubSource:
@@ -74,7 +73,7 @@ class HubSource:
         if only_mlx:
             query["filter"] = _MLX
         http = session()
-        with told(Asked(self.endpoint, None, None, has_token=self._hub.token is not None)):
+        with told(self._hub.asked(None)):
             answer = http.get(f"{self.endpoint}/api/models", params=query, headers=self._hub.headers, timeout=self._quick.timeout)
             hf_raise_for_status(answer)
             models = answer.json()
@@ -85,16 +84,9 @@ class HubSource:
 
     def _card(self, repository: HubRepository) -> Card:
         info, listing = repository.described()
-        problem = None
-        try:
-            readme = _content(repository, listing, "README.md", _README_BYTES)
-            config = _content(repository, listing, "config.json", _CONFIG_BYTES)
-        except AccessError as error:  # what a gated repository is about may be seen without its files
-            readme, config, problem = None, None, str(error)
-        if config is not None and len(config) > _CONFIG_BYTES:
-            config = b""  # no configuration is as long as that
+        readme, config, problem = card_files(repository, listing)
         name = repository.origin.repository
-        with told(Asked(self.endpoint, name, repository.origin.revision, has_token=self._hub.token is not None)):
+        with told(self._hub.asked(name, repository.origin.revision)):
             card = make_card(
                 replace(_found(info), repository=name),
                 listing.commit,
@@ -146,17 +138,3 @@ def _parameters(info: ModelInfo, listing: Listing, config: bytes | None) -> int 
     size = sum(file.size for file in listing.files if file.path.endswith(".safetensors"))
     whole = {dtype: count for dtype, count in counts.items() if type(count) is int and count > 0}
     return from_counts(whole, size, described if isinstance(described, dict) else {}) or None
-
-
-def _content(repository: HubRepository, listing: Listing, path: str, most: int) -> bytes | None:
-    """What a file has, up to a little more than so many bytes; None where there is none."""
-    file: RemoteFile | None = next((each for each in listing.files if each.path == path), None)
-    if file is None:
-        return None
-    content = bytearray()
-    with repository.read(listing.commit, file, 0) as body:
-        for chunk in body.chunks:
-            content += chunk
-            if len(content) > most:
-                break
-    return bytes(content)

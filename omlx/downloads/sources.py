@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from omlx.downloads.hub import DEFAULT_ENDPOINT, Hub
 from omlx.downloads.hub_source import HubSource
 from omlx.downloads.source import Source
-from omlx.downloads.token import hub_token
+from omlx.downloads.token import hub_token, modelscope_token
 from omlx.settings import ServeSettings
 
 
@@ -23,4 +23,11 @@ def _hub(asked: ServeSettings) -> Source:
     return HubSource(Hub((asked.hf_endpoint or DEFAULT_ENDPOINT).rstrip("/"), hub_token(asked.base_path)))
 
 
-_SOURCES: Mapping[str, Callable[[ServeSettings], Source]] = {"hf": _hub}
+def _modelscope(asked: ServeSettings) -> Source:
+    from omlx.downloads.modelscope_client import DEFAULT_ENDPOINT, ModelScope
+    from omlx.downloads.modelscope_source import ModelScopeSource
+
+    return ModelScopeSource(ModelScope((asked.ms_endpoint or DEFAULT_ENDPOINT).rstrip("/"), modelscope_token(asked.base_path)))
+
+
+_SOURCES: Mapping[str, Callable[[ServeSettings], Source]] = {"hf": _hub, "modelscope": _modelscope}

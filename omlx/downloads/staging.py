@@ -117,11 +117,13 @@ class Staging:
             state = self._state.read()
         except ValueError:
             return  # then nothing is known to be whole, and all of it is checked again
-        theirs = state.get("origin", {}).get("repository", self._origin.repository)
+        origin = state.get("origin", {})
+        theirs = origin.get("repository", self._origin.repository)
         if theirs != self._origin.repository:
+            source = "" if origin.get("source") == "hf" else f"{origin.get('source')}:"
             raise OccupiedError(
                 f"{self.folder} holds a part of {theirs}, whose folder would have the same name. Finish it with "
-                f"`omlx pull {theirs}`, delete that folder, or give this one another name with --name."
+                f"`omlx pull {source}{theirs}`, delete that folder, or give this one another name with --name."
             )
         self._whole = {str(path): str(checksum) for path, checksum in state.get("whole", {}).items()}
 

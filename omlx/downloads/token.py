@@ -12,7 +12,7 @@ from huggingface_hub import get_token
 from omlx.downloads.errors import AccessError, InvalidTokenError, StorageError
 
 # By kind of source; a token of theirs counts more than the file.
-_VARIABLES = {"hf": ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")}
+_VARIABLES = {"hf": ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"), "modelscope": ("MODELSCOPE_API_TOKEN",)}
 _LONGEST = 4096  # characters; those of hubs have a few dozen, those that carry signatures some hundreds
 _TOKEN = re.compile(r"[!-~]+")  # else it couldn't be sent, and the error of whoever tries would show it
 
@@ -39,6 +39,19 @@ def hub_token(base_path: Path, environment: Mapping[str, str] = os.environ) -> s
     token = get_token()
     if token is not None and (reason := _problem(token)):
         raise AccessError(f"The token in HF_TOKEN, or where `hf auth login` keeps it, can't be one: {reason}.")
+    return token
+
+
+def modelscope_token(base_path: Path, environment: Mapping[str, str] = os.environ) -> str | None:
+    """The token: `MODELSCOPE_API_TOKEN`'s, else that of the file `modelscope_token` in the base path.
+
+    What `modelscope login` keeps is a session of its own, and isn't read. Raises `AccessError` as `hub_token` does.
+    """
+    if (variable := variable_with_token("modelscope", environment)) is None:
+        return kept_token(base_path, "modelscope")
+    token = environment[variable].strip()
+    if reason := _problem(token):
+        raise AccessError(f"The token in {variable} can't be one: {reason}.")
     return token
 
 

@@ -10,7 +10,7 @@ import pytest
 from omlx.downloads.checksum import Checksum
 from omlx.downloads.errors import AccessError, DownloadError, EndpointError, OfflineError, UnknownModelError, UnknownRevisionError
 from omlx.downloads.hub import Hub, HubRepository
-from omlx.downloads.hub_errors import retry_after
+from omlx.downloads.web import retry_after
 from tests.fakes.downloads import NAME, REPO, WANTED, WEIGHTS, Watcher, download, model_files, shown
 from tests.fakes.hub import GOOD, PLAIN, Cut, Page, Part, Refuse, Stall, Whole, Wrong, Zipped, checksum
 
