@@ -146,6 +146,13 @@ GLOBAL_SETTINGS: Mapping[str, Setting] = _table(
     Setting("host", Form.TEXT, "Address to listen on.", Effect.RESTART, "127.0.0.1"),
     Setting("port", Form.INTEGER, "Port to listen on; 0 takes a free one.", Effect.RESTART, 8000, least=0, most=65535),
     Setting(
+        "admin_hosts",
+        Form.TEXTS,
+        "Host names by which a browser may open the administration, besides this machine's own: a reverse proxy's, without a port.",
+        Effect.RESTART,
+        most=64,
+    ),
+    Setting(
         "log_level",
         Form.CHOICE,
         "The least severe lines to log.",

@@ -4,10 +4,11 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from starlette.middleware import Middleware
 
 from omlx import __version__
+from omlx.admin.pages import admin_pages
 from omlx.api.admin import SettingsChange, admin_routes
 from omlx.api.body import schemas
 from omlx.api.chat import chat_routes
@@ -20,9 +21,11 @@ from omlx.api.errors import HANDLERS
 from omlx.api.health import health_routes
 from omlx.api.images import ImageReader
 from omlx.api.keep_alive import DEFAULT_SECONDS
+from omlx.api.live import live_routes
 from omlx.api.middleware import DEFAULT_MAX_BODY_BYTES, BodyLimit, RequestId, RequestRecords, UnforeseenErrors
 from omlx.api.models import model_routes
 from omlx.api.openai import ChatRequest, CompletionRequest
+from omlx.api.own_host import own_host
 from omlx.api.ports import Downloads, Services
 from omlx.api.reading import Reading
 from omlx.api.rerank import rerank_routes
@@ -54,6 +57,7 @@ def create_app(
     observers: Sequence[RequestObserver] = (),
     images: ImageReader | None = None,
     downloads: Downloads | None = None,
+    admin_hosts: Sequence[str] = (),
     lifespan: Lifespan | None = None,
 ) -> FastAPI:
     """The ASGI application.
@@ -65,6 +69,7 @@ def create_app(
         observers: Who is told of every request, besides the metrics.
         images: Who reads the pictures of conversations.
         downloads: Who fetches models; without it, there are no routes for that.
+        admin_hosts: Host names by which administration may be called, besides this machine's own.
         lifespan: What to run around serving.
     """
     metrics = Metrics(services.engine_stats)
@@ -90,9 +95,14 @@ def create_app(
     app.include_router(embedding_routes(reading))
     app.include_router(rerank_routes(reading))
     app.include_router(model_routes(services))
-    app.include_router(admin_routes(services))
+    guard = own_host(admin_hosts)
+    administration = APIRouter(dependencies=[Depends(guard)])
+    administration.include_router(admin_routes(services))
+    administration.include_router(live_routes(services, metrics.requests))
     if downloads is not None:
-        app.include_router(download_routes(downloads))
+        administration.include_router(download_routes(downloads))
+    app.include_router(administration)
+    app.include_router(admin_pages(guard))
     app.include_router(health_routes(services))
     app.include_router(metrics_routes(metrics, services.catalog))
     return app

@@ -26,6 +26,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 SETTINGS = (
     "host",
     "port",
+    "admin_hosts",
     "max_process_memory",
     "max_concurrent_requests",
     "max_queued_requests",

@@ -23,6 +23,7 @@ class ServeSettings:
     hf_cache: Path | None
     host: str
     port: int
+    admin_hosts: tuple[str, ...]
     log_level: str
     log_format: str
     ray_address: str | None
@@ -57,6 +58,7 @@ def decide(base: Path, given: Mapping[str, Any], kept: Mapping[str, Any], hf_cac
         hf_cache=hf_cache if value["hf_cache"] else None,
         host=value["host"],
         port=value["port"],
+        admin_hosts=_texts(value["admin_hosts"]),
         log_level=value["log_level"],
         log_format=value["log_format"],
         ray_address=value["ray_address"],
@@ -68,3 +70,7 @@ def decide(base: Path, given: Mapping[str, Any], kept: Mapping[str, Any], hf_cac
         max_download_speed_while_answering=value["max_download_speed_while_answering"],
         given=given,
     )
+
+
+def _texts(value: str | list[str] | None) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value or ())

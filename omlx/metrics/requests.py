@@ -42,6 +42,7 @@ class RequestMetrics(Collector):
         self.generation_tokens = registry.counter(spec.GENERATION_TOKENS)
         self.time_to_first_token = registry.histogram(spec.TIME_TO_FIRST_TOKEN)
         self.inter_token_latency = registry.histogram(spec.INTER_TOKEN_LATENCY)
+        self.latest_first_token: dict[str, float] = {}  # seconds to it, of each model's latest request that has one
         self._rates: dict[str, Rate] = {}
         registry.collect(self)
 
@@ -175,6 +176,7 @@ class RequestMeter(_Meter):
         if record.first_token is None:
             record.first_token = now
             self._metrics.time_to_first_token.labels(record.model_id).observe(now - record.received)
+            self._metrics.latest_first_token[record.model_id] = now - record.received
             self._metrics.prompt_tokens.labels(record.model_id).inc(record.prompt_tokens)
         before = self._latest.get(choice)
         self._latest[choice] = now

@@ -1,0 +1,84 @@
+// What runs now, and did in the last minutes.
+
+import { html, useState } from "../vendor/htm-preact.js";
+import { Fact, Spark } from "../parts.js";
+import { bytes, duration, number, percent, t } from "../words.js";
+
+export function Status({ history, now }) {
+  if (!now) return html`<p class="quiet">${t("loading")}</p>`;
+  const { memory, models } = now.catalog;
+  const running = models.filter((model) => model.engines.length > 0);
+  return html`
+    <section class="card">
+      <h2>${t("memory")}</h2>
+      <meter min="0" max=${memory.budget_bytes} value=${memory.reserved_bytes} aria-label=${t("memory")} />
+      <p>${t("memory.of", { used: bytes(memory.reserved_bytes), budget: bytes(memory.budget_bytes) })}</p>
+    </section>
+    ${running.length === 0 && html`<p class="card">${models.length ? t("status.idle") : t("status.empty")}
+      ${" "}<a href="#/${models.length ? "models" : "downloads"}">${t(models.length ? "page.models" : "page.downloads")}</a></p>`}
+    ${running.map((model) => html`<${Running} key=${model.id} model=${model} history=${history} />`)}
+    <${Clients} models=${models} />`;
+}
+
+function Running({ model, history }) {
+  const series = (name) => history.map((each) => each.engines[model.id]?.[name] ?? 0);
+  const engine = history[history.length - 1].engines[model.id];
+  const left = model.ttl_seconds && model.idle_seconds !== null ? Math.max(model.ttl_seconds - model.idle_seconds, 0) : null;
+  return html`
+    <section class="card" aria-label=${model.id}>
+      <div class="row"><h2 class="wide">${model.alias ?? model.id}</h2><span class="tag">${t(`type.${model.type}`)}</span>
+        <span class=${model.loaded ? "good" : "warn"}>${t(`state.${model.state}`)}</span></div>
+      ${model.reason && html`<p class="bad">${model.reason}</p>`}
+      ${engine && html`
+        <${Spark} values=${series("tokens_per_second")} label=${t("chart.tokens", { now: number(engine.tokens_per_second, 1) })} />
+        <dl class="grid">
+          <${Fact} name=${t("running")}>${number(engine.running)}</${Fact}>
+          <${Fact} name=${t("waiting")}>${number(engine.waiting)}</${Fact}>
+          <${Fact} name=${t("tokens_per_second")}>${number(engine.tokens_per_second, 1)}</${Fact}>
+          <${Fact} name=${t("ttft")}>${engine.time_to_first_token === null ? "–" : `${number(engine.time_to_first_token, 2)} s`}</${Fact}>
+          <${Fact} name=${t("memory")}>${bytes(model.memory_bytes)}</${Fact}>
+          <${Fact} name=${t("kv")}>${bytes(engine.kv_bytes)}</${Fact}>
+          <${Fact} name=${t("prefix")}>${bytes(engine.prefix_bytes)}</${Fact}>
+          <${Fact} name=${t("prefix_hits")}>${percent(engine.prefix_hit_rate)}</${Fact}>
+          <${Fact} name=${t("restarts")}>${number(model.engines.reduce((sum, each) => sum + each.restarts, 0))}</${Fact}>
+          <${Fact} name=${t("ttl")}>${left === null ? t("never") : duration(left)}</${Fact}>
+        </dl>`}
+    </section>`;
+}
+
+// What to type or paste elsewhere, for one model.
+function Clients({ models }) {
+  const chatting = models.filter((model) => ["llm", "vlm", "ocr"].includes(model.type) && !model.is_hidden);
+  const [kind, setKind] = useState("curl");
+  const [said, setSaid] = useState("");
+  if (chatting.length === 0) return null;
+  const model = (chatting.find((each) => each.is_default) ?? chatting.find((each) => each.loaded) ?? chatting[0]);
+  const text = SNIPPETS[kind](model.alias ?? model.id, location.origin);
+  const copy = async () => {
+    await navigator.clipboard.writeText(text);
+    setSaid(t("copied"));
+  };
+  return html`
+    <section class="card">
+      <h2>${t("clients")}</h2>
+      <div class="row">
+        <select aria-label=${t("clients")} value=${kind} onChange=${(event) => { setKind(event.target.value); setSaid(""); }}>
+          ${Object.keys(SNIPPETS).map((name) => html`<option value=${name}>${t(`client.${name}`)}</option>`)}
+        </select>
+        <button type="button" onClick=${copy}>${t("copy")}</button><span role="status">${said}</span>
+      </div>
+      <pre tabindex="0">${text}</pre>
+    </section>`;
+}
+
+const SNIPPETS = {
+  curl: (model, origin) => `curl ${origin}/v1/chat/completions -H 'content-type: application/json' \\
+  -d '${JSON.stringify({ model, messages: [{ role: "user", content: "Hello!" }] })}'`,
+  python: (model, origin) => `from openai import OpenAI
+
+client = OpenAI(base_url="${origin}/v1", api_key="none")
+answer = client.chat.completions.create(model=${JSON.stringify(model)}, messages=[{"role": "user", "content": "Hello!"}])
+print(answer.choices[0].message.content)`,
+  webui: (model, origin) => `docker run -p 3000:8080 -e OPENAI_API_BASE_URL=${origin.replace(/127\.0\.0\.1|localhost/, "host.docker.internal")}/v1 \\
+  -e OPENAI_API_KEY=none ghcr.io/open-webui/open-webui:main`,
+};
