@@ -12,7 +12,8 @@ from omlx.downloads.errors import AccessError, DownloadError, EndpointError, Off
 from omlx.downloads.hub import Hub, HubRepository
 from omlx.downloads.web import retry_after
 from tests.fakes.downloads import NAME, REPO, WANTED, WEIGHTS, Watcher, download, model_files, shown
-from tests.fakes.hub import GOOD, PLAIN, Cut, Page, Part, Refuse, Stall, Whole, Wrong, Zipped, checksum
+from tests.fakes.file_server import GOOD, PLAIN, Cut, Page, Part, Refuse, Stall, Whole, Wrong, Zipped
+from tests.fakes.hub import checksum
 
 
 def refusal(kind, *arguments, **more):

@@ -21,7 +21,7 @@ from omlx.downloads.hub_source import HubSource
 from omlx.downloads.patience import Patience
 from omlx.downloads.source import Found, Sort
 from tests.fakes.downloads import REPO, WANTED, WEIGHTS, model_files
-from tests.fakes.hub import GOOD, PLAIN, Page, Refuse, Stall
+from tests.fakes.file_server import GOOD, PLAIN, Page, Refuse, Stall
 
 QUICK = Patience(seconds=10, pause_seconds=0)
 EVERYTHING = ["page", "missing", Refuse(200, {"content-type": "application/json"}), Refuse(418, {})]
@@ -98,7 +98,7 @@ def test_names_that_a_terminal_would_obey_are_left_out(hub):
 
 @pytest.mark.parametrize("answer", [{"models": []}, [{"name": "x"}], [{"id": 7}], [[]], [{"id": "a/b", "lastModified": "soon"}]])
 def test_an_answer_of_another_shape_is_named(hub, monkeypatch, answer):
-    monkeypatch.setattr("tests.fakes.hub._Handler._search", lambda self, _query: self._send(200, json.dumps(answer).encode(), {}))
+    monkeypatch.setattr("tests.fakes.hub._Handler._search", lambda self, _query: self.send_json(answer))
     with pytest.raises(EndpointError, match="doesn't answer as the Hugging Face Hub does"):
         source(hub).search("tiny")
 
