@@ -72,6 +72,15 @@ def download(
     return Download(repository, models, name, watcher or Watcher(), Manner(**{"retries": AT_ONCE, "spare_bytes": 0} | manner))
 
 
+def refusal(kind: type[Exception], *arguments: Any, **more: Any) -> str:
+    """What a download says that fails in one way."""
+    try:
+        download(*arguments, **more).run()
+    except kind as error:
+        return str(error)
+    raise AssertionError("it didn't fail")
+
+
 def shown(models: Path) -> list[str]:
     """What discovery could look into."""
     return sorted(each.name for each in models.iterdir() if not each.name.startswith(".")) if models.exists() else []
