@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qs
 
 from omlx.downloads.hub import Hub, HubRepository
@@ -132,6 +132,7 @@ class FakeHub(FileServer):
     option = "--hf-endpoint"
     title = "the Hugging Face Hub"
     variable = "HF_TOKEN"
+    documents: ClassVar = {"search": "api/models", "model": "api/models/{}"}
 
     def repository(self, name: str, revision: str | None = None, token: str | None = None, **where: Any) -> HubRepository:
         """One of its models, as it is fetched."""

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from http.cookies import SimpleCookie
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 from omlx.downloads.modelscope_client import ModelScope
@@ -160,6 +160,7 @@ class FakeModelScope(FileServer):
     option = "--ms-endpoint"
     title = "ModelScope"
     variable = "MODELSCOPE_API_TOKEN"
+    documents: ClassVar = {"search": "openapi/v1/models", "model": "api/v1/models/{}/repo/files"}
 
     def file_of(self, target: str) -> str:
         parts = urlsplit(target)
