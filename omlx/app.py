@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -23,6 +24,7 @@ from omlx.api.models import model_routes
 from omlx.api.openai import ChatRequest, CompletionRequest
 from omlx.api.ports import Services
 from omlx.api.reading import Reading
+from omlx.api.removal import removal_routes
 from omlx.api.rerank import rerank_routes
 from omlx.api.rerank_shapes import RerankRequest
 from omlx.api.streaming import Answering
@@ -51,6 +53,7 @@ def create_app(
     keep_alive_seconds: float = DEFAULT_SECONDS,
     observers: Sequence[RequestObserver] = (),
     images: ImageReader | None = None,
+    roots: Sequence[Path] = (),
     lifespan: Lifespan | None = None,
 ) -> FastAPI:
     """The ASGI application.
@@ -61,6 +64,7 @@ def create_app(
         keep_alive_seconds: How often a stream says that it lives, until its first event is there.
         observers: Who is told of every request, besides the metrics.
         images: Who reads the pictures of conversations.
+        roots: The folders that models are looked for in, which stay when models in them are removed.
         lifespan: What to run around serving.
     """
     metrics = Metrics(services.engine_stats)
@@ -87,6 +91,7 @@ def create_app(
     app.include_router(rerank_routes(reading))
     app.include_router(model_routes(services))
     app.include_router(admin_routes(services))
+    app.include_router(removal_routes(services, roots))
     app.include_router(health_routes(services))
     app.include_router(metrics_routes(metrics, services.catalog))
     return app

@@ -22,6 +22,8 @@ FOR_ONE_CALL = {
     "--name",
     "--allow",
     "--ignore",
+    "--yes",
+    "--force",
 }  # what nobody would want for every call, so no variable has it
 
 
