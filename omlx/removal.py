@@ -10,6 +10,7 @@ import secrets
 import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from actors.catalog.layout import repository_of, subfolders
@@ -101,12 +102,12 @@ def _remove_from_cache(repository: Path) -> None:
     from huggingface_hub import scan_cache_dir
 
     cache = scan_cache_dir(repository.parent)
-    revisions = [
-        revision.commit_hash for found in cache.repos if found.repo_path.name == repository.name for revision in found.revisions
-    ]
+    # That one alone: a commit may be in several repositories, and then the library takes any one of them.
+    own = frozenset(found for found in cache.repos if found.repo_path.name == repository.name)
+    revisions = [revision.commit_hash for found in own for revision in found.revisions]
     if not revisions:
         raise RemovalError(f"{repository} isn't in order, so huggingface_hub can't remove it. Delete that folder by hand.")
-    cache.delete_revisions(*revisions).execute()
+    replace(cache, repos=own).delete_revisions(*revisions).execute()
     if os.path.lexists(repository):
         raise RemovalError(f"{repository} could not be removed as a whole. Delete what is left of it by hand.")
 

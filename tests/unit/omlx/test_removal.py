@@ -182,11 +182,12 @@ def test_a_download_to_its_name_is_not_touched(models):
 
 def test_of_a_cache_everything_of_the_model_goes_and_nothing_else(tmp_path):
     cache = tmp_path / "hub"
-    write_cached(cache)
-    write_cached(cache, "models--org--other")
+    others = [f"other-{number}" for number in range(8)]
+    for name in ("cached", *others):
+        write_cached(cache, f"models--org--{name}")  # all with the same commits, as copies of a repository have them
     remove(cache, "cached")
-    assert [each.name for each in cache.iterdir()] == ["models--org--other"]
-    assert list(find(cache)) == ["other"]
+    assert list(find(cache)) == others
+    assert len(list(cache.iterdir())) == 8
 
 
 def test_a_cached_model_is_in_use_by_any_of_its_snapshots(tmp_path):
