@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -25,6 +26,7 @@ from omlx.api.models import model_routes
 from omlx.api.openai import ChatRequest, CompletionRequest
 from omlx.api.ports import Downloads, Services
 from omlx.api.reading import Reading
+from omlx.api.removal import removal_routes
 from omlx.api.rerank import rerank_routes
 from omlx.api.rerank_shapes import RerankRequest
 from omlx.api.streaming import Answering
@@ -54,6 +56,7 @@ def create_app(
     observers: Sequence[RequestObserver] = (),
     images: ImageReader | None = None,
     downloads: Downloads | None = None,
+    roots: Sequence[Path] = (),
     lifespan: Lifespan | None = None,
 ) -> FastAPI:
     """The ASGI application.
@@ -65,6 +68,7 @@ def create_app(
         observers: Who is told of every request, besides the metrics.
         images: Who reads the pictures of conversations.
         downloads: Who fetches models; without it, there are no routes for that.
+        roots: The folders that models are looked for in, which stay when models in them are removed.
         lifespan: What to run around serving.
     """
     metrics = Metrics(services.engine_stats)
@@ -93,6 +97,7 @@ def create_app(
     app.include_router(admin_routes(services))
     if downloads is not None:
         app.include_router(download_routes(downloads))
+    app.include_router(removal_routes(services, roots))
     app.include_router(health_routes(services))
     app.include_router(metrics_routes(metrics, services.catalog))
     return app

@@ -153,7 +153,13 @@ def _run_http(
             await services.stop()
 
     config = uvicorn.Config(
-        create_app(services, observers=[RequestLog(), *observers], downloads=downloads, lifespan=lifespan),
+        create_app(
+            services,
+            observers=[RequestLog(), *observers],
+            downloads=downloads,
+            roots=settings.roots,
+            lifespan=lifespan,
+        ),
         log_config=None,
         access_log=False,
         log_level=logging.WARNING if settings.log_level != "debug" else logging.DEBUG,
