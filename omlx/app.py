@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
@@ -28,6 +29,7 @@ from omlx.api.openai import ChatRequest, CompletionRequest
 from omlx.api.own_host import own_host
 from omlx.api.ports import Downloads, Services
 from omlx.api.reading import Reading
+from omlx.api.removal import removal_routes
 from omlx.api.rerank import rerank_routes
 from omlx.api.rerank_shapes import RerankRequest
 from omlx.api.streaming import Answering
@@ -58,6 +60,7 @@ def create_app(
     images: ImageReader | None = None,
     downloads: Downloads | None = None,
     admin_hosts: Sequence[str] = (),
+    roots: Sequence[Path] = (),
     lifespan: Lifespan | None = None,
 ) -> FastAPI:
     """The ASGI application.
@@ -70,6 +73,7 @@ def create_app(
         images: Who reads the pictures of conversations.
         downloads: Who fetches models; without it, there are no routes for that.
         admin_hosts: Host names by which administration may be called, besides this machine's own.
+        roots: The folders that models are looked for in, which stay when models in them are removed.
         lifespan: What to run around serving.
     """
     metrics = Metrics(services.engine_stats)
@@ -101,6 +105,7 @@ def create_app(
     administration.include_router(live_routes(services, metrics.requests))
     if downloads is not None:
         administration.include_router(download_routes(downloads))
+    administration.include_router(removal_routes(services, roots))
     app.include_router(administration)
     app.include_router(admin_pages(guard))
     app.include_router(health_routes(services))

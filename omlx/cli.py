@@ -9,6 +9,7 @@ import click
 from omlx import __version__, options
 from omlx.origin import foreign_package
 from omlx.pull_command import pull, pull_demo_model
+from omlx.rm_command import rm
 from omlx.search_command import search
 from omlx.settings_commands import settings
 from omlx.token_command import token
@@ -87,6 +88,7 @@ def models(context: click.Context, /, as_json: bool, **_options: Any) -> None:
 
 main.add_command(pull)
 main.add_command(search)
+main.add_command(rm)
 main.add_command(settings)
 main.add_command(token)
 

@@ -26,7 +26,7 @@ def table(models: Sequence[Served], skipped: Sequence[Skipped]) -> Iterator[str]
                     _alias(served) or "",
                     str(model.type),
                     model.architecture,
-                    _size(model.size_bytes),
+                    size_text(model.size_bytes),
                     model.quantization or "-",
                     str(model.context_length or "?"),
                     str(model.path),
@@ -63,9 +63,10 @@ def document(models: Sequence[Served], skipped: Sequence[Skipped]) -> dict[str, 
     }
 
 
+def size_text(size: int) -> str:
+    """Bytes for people."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+
+
 def _alias(served: Served) -> str | None:
     return served.name if served.name != served.model_id else None
-
-
-def _size(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

@@ -4,7 +4,7 @@ Of `actors`, nothing is imported before a command runs: `omlx` says first when t
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +15,7 @@ from omlx.folders import base_folder, hf_cache_folder
 
 if TYPE_CHECKING:
     from actors.catalog.settings_store import SettingsStore
+    from actors.control import Served
     from actors.settings import Setting
     from omlx.settings import ServeSettings
 
@@ -179,3 +180,13 @@ def process_settings(context: click.Context, store: "SettingsStore") -> "ServeSe
     from omlx.settings import decide
 
     return decide(base_folder(context.params["base_path"]), given(context), store.global_values(), hf_cache_folder())
+
+
+def served_models(context: click.Context) -> Mapping[str, "Served"]:
+    """Every model on disk where the options look, by id, with its settings."""
+    from actors.catalog.discovery import Discovery
+    from actors.catalog.serving import serve_all
+
+    store = settings_store(context)
+    asked = process_settings(context, store)
+    return serve_all(Discovery(asked.model_dirs, asked.hf_cache).scan(), store)

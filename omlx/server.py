@@ -158,6 +158,7 @@ def _run_http(
             observers=[RequestLog(), *observers],
             downloads=downloads,
             admin_hosts=settings.admin_hosts,
+            roots=settings.roots,
             lifespan=lifespan,
         ),
         log_config=None,

@@ -36,6 +36,11 @@ class ServeSettings:
     given: Mapping[str, Any]
 
     @property
+    def roots(self) -> tuple[Path, ...]:
+        """Every folder that models are looked for in."""
+        return (*self.model_dirs, *([self.hf_cache] if self.hf_cache is not None else []))
+
+    @property
     def log_dir(self) -> Path:
         """Where the actors' log files are."""
         return self.base_path / "logs"

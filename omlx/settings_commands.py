@@ -91,12 +91,9 @@ class _Kept:
 
     @cached_property
     def _models(self) -> "RoutingTable":
-        from actors.catalog.discovery import Discovery
-        from actors.catalog.serving import serve_all
         from actors.control import RoutingTable
 
-        asked = options.process_settings(self._context, self._store)
-        return RoutingTable(0, served=serve_all(Discovery(asked.model_dirs, asked.hf_cache).scan(), self._store))
+        return RoutingTable(0, served=options.served_models(self._context))
 
     def find(self, name: str) -> "Served | None":
         """The model of an id or an alias."""

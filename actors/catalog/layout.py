@@ -65,6 +65,12 @@ def snapshot(repository: Path) -> Path | None:
     return max(every, key=lambda each: (each.stat().st_mtime_ns, each.name), default=None)
 
 
+def repository_of(folder: Path) -> Path | None:
+    """The cache's repository that a folder is a snapshot of; None for any other folder."""
+    repository = folder.parent.parent
+    return repository if folder.parent.name == "snapshots" and repository.name.startswith(_CACHED) else None
+
+
 def decides_snapshot(repository: Path) -> tuple[str, ...]:
     """The paths whose change may make `snapshot` choose another."""
     return tuple(str(repository / each) for each in ("snapshots", "refs", _MAIN))

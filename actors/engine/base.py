@@ -17,6 +17,7 @@ from actors.engine.model_thread import Loading, ModelThread
 from actors.engine.occupancy import Occupancy
 from actors.engine.outbox import Outbox
 from actors.errors import EngineError, InvalidSettingError, ModelLoadError, QueueFullError
+from actors.folder_lock import FolderLock
 from scheduler.queue_bound import QueueBound
 from scheduler.stats import SchedulerStats
 
@@ -55,6 +56,7 @@ class EngineBase(ABC, Generic[ModelT]):
         self._stats = SchedulerStats()
         self._thread: ModelThread | None = None
         self._loaded: asyncio.Future[ModelT] | None = None
+        self._in_use: FolderLock | None = None
         self._load_seconds = 0.0
         self._device_bytes: Callable[[], int] | None = None
         self._broken: str | None = None
@@ -151,6 +153,8 @@ class EngineBase(ABC, Generic[ModelT]):
         if self._thread is not None:
             self._thread.stop()
             await asyncio.to_thread(self._thread.join)
+        if self._in_use is not None:
+            self._in_use.release()
         for outbox in self._outboxes.values():
             outbox.close()
         self._encoder.shutdown(wait=False, cancel_futures=True)
@@ -164,6 +168,7 @@ class EngineBase(ABC, Generic[ModelT]):
     def _start_loading(self) -> None:
         loop = asyncio.get_running_loop()
         self._loaded = loop.create_future()
+        self._in_use = FolderLock(self.spec.model.path)  # before anything of it is read
         began = monotonic()
 
         def loaded(model: ModelT) -> None:

@@ -28,6 +28,7 @@ from actors.errors import (
 )
 from omlx.api.openai import ErrorDetail, ErrorResponse
 from omlx.record import record_of
+from omlx.removal import ModelInUseError, RemovalError
 
 CLIENT_GONE = 499  # nobody reads it; it counts in the metrics
 _INVALID = "invalid_request_error"
@@ -78,6 +79,8 @@ ERRORS: Mapping[type[OmlxError], Kind] = {
     WrongModelTypeError: Kind(400, _INVALID, "wrong_model_type"),
     InvalidSettingError: Kind(400, _INVALID, "invalid_setting"),
     StaleRevisionError: Kind(409, _INVALID, "stale_revision", {"x-should-retry": "false"}),
+    ModelInUseError: Kind(409, _INVALID, "model_in_use", {"x-should-retry": "false"}),
+    RemovalError: Kind(500, _SERVER, "removal_failed", {"x-should-retry": "false"}),
     QueueFullError: Kind(429, _LIMIT, "queue_full"),
     RequestTimeoutError: Kind(504, _SERVER, "request_timeout", {"x-should-retry": "false"}),
     ModelLoadError: Kind(503, _SERVER, "model_load_failed", {"x-should-retry": "false"}),

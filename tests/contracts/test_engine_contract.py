@@ -16,6 +16,8 @@ from actors.errors import (
     ModelLoadError,
     QueueFullError,
 )
+from actors.folder_lock import alone
+from actors.models import ModelType
 from scheduler.sampling import SamplingParams
 from tests.contracts.clients import engine, reading
 from tests.fakes.model import CONTEXT
@@ -614,5 +616,24 @@ def test_a_batch_for_nobody_is_refused(run):
                 await client.configure(EngineOptions(max_concurrent_requests=0))
             await client.submit("ingress", job("hi", "a"))
             assert (await collect(deltas, 1))[0] == {"a": "hi"}
+
+    run(test)
+
+
+@pytest.mark.parametrize("type_", [ModelType.LLM, ModelType.EMBEDDING])
+def test_a_model_s_folder_is_seen_to_be_in_use_until_its_engine_ends(run, tmp_path, type_):
+    def is_free():
+        with alone(tmp_path) as free:
+            return free
+
+    async def test(world):
+        async with engine(world, path=tmp_path, type=type_) as client:
+            await client.load()
+            assert not is_free()
+        for _ in range(1000):  # a process that is killed takes a moment to end
+            if is_free():
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError("its folder stays in use")
 
     run(test)

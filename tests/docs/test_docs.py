@@ -27,6 +27,8 @@ FOR_ONE_CALL = {
     "--sort",
     "--limit",
     "--all",
+    "--yes",
+    "--force",
 }  # what nobody would want for every call, so no variable has it
 
 

@@ -8,6 +8,7 @@ from actors.contracts import EngineSpec, Job, StepItem, TextPrompt
 from actors.engine import base
 from actors.engine.engine import Engine
 from actors.errors import InvalidJobError
+from actors.folder_lock import alone
 from tests.fakes.model import echo_backend, model_info
 
 
@@ -89,3 +90,21 @@ def test_an_engine_takes_of_the_memory_that_its_model_lives_in():
         assert (await engine.usage()).memory_bytes == 12_345
 
     with_engine(use, lambda model, options: replace(echo_backend(model, options), device_bytes=lambda: 12_345))
+
+
+def test_a_folder_is_seen_to_be_in_use_before_anything_of_it_is_read(tmp_path):
+    def load(model, options):
+        with alone(tmp_path) as free:
+            seen.append(free)
+        return echo_backend(model, options)
+
+    async def test():
+        engine = Engine(EngineSpec("echo-1", model_info(path=tmp_path)), load, on_broken=print)
+        await engine.load()
+        await engine.stop()
+
+    seen = []
+    asyncio.run(asyncio.wait_for(test(), 30))
+    assert seen == [False]
+    with alone(tmp_path) as free:
+        assert free

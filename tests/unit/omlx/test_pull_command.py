@@ -12,7 +12,7 @@ from omlx.cli import main
 from omlx.downloads.console import DownloadConsole
 from omlx.downloads.download import Download
 from tests.fakes.downloads import NAME, REPO, WEIGHTS, model_files
-from tests.fakes.hub import GOOD, Cut
+from tests.fakes.file_server import GOOD, Cut
 
 pytestmark = pytest.mark.usefixtures("hub_environment")
 

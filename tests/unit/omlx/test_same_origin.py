@@ -12,6 +12,7 @@ CHANGES = [
     ("POST", "/admin/api/models/refresh"),
     ("PATCH", "/admin/api/models/tiny/settings"),
     ("PATCH", "/admin/api/settings"),
+    ("DELETE", "/admin/api/models/tiny"),
 ]
 FOREIGN = [
     {"sec-fetch-site": "cross-site"},

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from omlx.cli import main
-from tests.fakes.hub import GOOD, Refuse
+from tests.fakes.file_server import GOOD, Refuse
 
 pytestmark = pytest.mark.usefixtures("hub_environment")
 

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from omlx.cli import main
 from tests.fakes.downloads import REPO, model_files
+from tests.fakes.file_server import GOOD
 
 pytestmark = pytest.mark.usefixtures("hub_environment")
 TYPED = "hf_a-secret"
@@ -26,7 +27,7 @@ def test_a_token_from_standard_input_is_kept_and_opens_a_gated_model(hub, tmp_pa
     hub.add(REPO, model_files(), gated=True)
     file = tmp_path / ".omlx" / "hf_token"
     assert omlx("pull", REPO, "--hf-endpoint", hub.url).exit_code == 1
-    done = omlx("token", "set", "hf", given="hf_good\n")
+    done = omlx("token", "set", "hf", given=f"{GOOD}\n")
     assert (done.exit_code, done.output) == (0, f"The token is kept in {file}\n")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert omlx("pull", REPO, "--hf-endpoint", hub.url).exit_code == 0

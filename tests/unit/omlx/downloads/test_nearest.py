@@ -5,7 +5,7 @@ import threading
 from omlx.downloads.hub import Hub
 from omlx.downloads.hub_source import HubSource
 from omlx.downloads.nearest import nearest
-from tests.fakes.hub import Refuse
+from tests.fakes.file_server import Refuse
 
 THERE = (
     "mlx-community/Qwen3-0.6B-4bit",

@@ -13,7 +13,8 @@ from omlx.api.errors import RequestError
 from omlx.downloads.service import DownloadService
 from omlx.settings import decide
 from tests.fakes.downloads import NAME, REPO, WANTED, WEIGHTS, model_files
-from tests.fakes.hub import Cut, Page, Refuse, Stall, Wrong, fake_hub
+from tests.fakes.file_server import Cut, Page, Refuse, Stall, Wrong
+from tests.fakes.hub import fake_hub
 
 FILES = model_files(kilobytes=2000)
 SIZE = len(FILES[WEIGHTS])
