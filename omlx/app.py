@@ -13,6 +13,8 @@ from omlx.api.admin import SettingsChange, admin_routes
 from omlx.api.body import schemas
 from omlx.api.chat import chat_routes
 from omlx.api.completions import completion_routes
+from omlx.api.download_shapes import DownloadRequest
+from omlx.api.downloads import download_routes
 from omlx.api.embedding_shapes import EmbeddingRequest
 from omlx.api.embeddings import embedding_routes
 from omlx.api.errors import HANDLERS
@@ -22,7 +24,7 @@ from omlx.api.keep_alive import DEFAULT_SECONDS
 from omlx.api.middleware import DEFAULT_MAX_BODY_BYTES, BodyLimit, RequestId, RequestRecords, UnforeseenErrors
 from omlx.api.models import model_routes
 from omlx.api.openai import ChatRequest, CompletionRequest
-from omlx.api.ports import Services
+from omlx.api.ports import Downloads, Services
 from omlx.api.reading import Reading
 from omlx.api.removal import removal_routes
 from omlx.api.rerank import rerank_routes
@@ -41,7 +43,7 @@ class _App(FastAPI):
     def openapi(self) -> dict[str, Any]:
         schema = super().openapi()
         schema["components"]["schemas"].update(
-            schemas([ChatRequest, CompletionRequest, EmbeddingRequest, RerankRequest, SettingsChange])
+            schemas([ChatRequest, CompletionRequest, EmbeddingRequest, RerankRequest, SettingsChange, DownloadRequest])
         )
         return schema
 
@@ -53,6 +55,7 @@ def create_app(
     keep_alive_seconds: float = DEFAULT_SECONDS,
     observers: Sequence[RequestObserver] = (),
     images: ImageReader | None = None,
+    downloads: Downloads | None = None,
     roots: Sequence[Path] = (),
     lifespan: Lifespan | None = None,
 ) -> FastAPI:
@@ -64,6 +67,7 @@ def create_app(
         keep_alive_seconds: How often a stream says that it lives, until its first event is there.
         observers: Who is told of every request, besides the metrics.
         images: Who reads the pictures of conversations.
+        downloads: Who fetches models; without it, there are no routes for that.
         roots: The folders that models are looked for in, which stay when models in them are removed.
         lifespan: What to run around serving.
     """
@@ -91,6 +95,8 @@ def create_app(
     app.include_router(rerank_routes(reading))
     app.include_router(model_routes(services))
     app.include_router(admin_routes(services))
+    if downloads is not None:
+        app.include_router(download_routes(downloads))
     app.include_router(removal_routes(services, roots))
     app.include_router(health_routes(services))
     app.include_router(metrics_routes(metrics, services.catalog))

@@ -11,7 +11,9 @@ from omlx.convert_command import convert
 from omlx.origin import foreign_package
 from omlx.pull_command import pull, pull_demo_model
 from omlx.rm_command import rm
+from omlx.search_command import search
 from omlx.settings_commands import settings
+from omlx.token_command import token
 
 
 class _Group(click.Group):
@@ -87,8 +89,10 @@ def models(context: click.Context, /, as_json: bool, **_options: Any) -> None:
 
 main.add_command(convert)
 main.add_command(pull)
+main.add_command(search)
 main.add_command(rm)
 main.add_command(settings)
+main.add_command(token)
 
 
 if __name__ == "__main__":

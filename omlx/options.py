@@ -44,9 +44,14 @@ SETTINGS = (
     "ray_address",
     "otlp_endpoint",
     "hf_endpoint",
+    "ms_endpoint",
+    "downloads_at_once",
+    "max_download_speed",
+    "max_download_speed_while_answering",
 )
 # Variables of others that mean the same; ours count more.
-_ALSO = {"hf_endpoint": ("HF_ENDPOINT",)}
+_ALSO = {"hf_endpoint": ("HF_ENDPOINT",), "ms_endpoint": ("MODELSCOPE_ENDPOINT", "MODELSCOPE_DOMAIN")}
+_HOSTS = _ALSO["ms_endpoint"]  # in which a host alone means https
 
 
 class _Folders(click.ParamType[tuple[Path, ...]]):
@@ -92,6 +97,13 @@ class _SettingOption(click.Option):
     """An option for a global setting; its help is the setting's."""
 
     type: _SettingType
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        del ctx
+        for variable in self.envvar or ():
+            if value := os.environ.get(variable):
+                return f"https://{value}" if variable in _HOSTS and "://" not in value else value
+        return None
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         setting = self.type.setting()

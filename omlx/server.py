@@ -21,6 +21,7 @@ from actors.logs import LogConfig
 from actors.models import ModelType
 from actors.runtime import RayRuntime, RuntimeConfig
 from omlx.app import create_app
+from omlx.downloads.service import DownloadService
 from omlx.record import RequestObserver
 from omlx.request_log import RequestLog
 from omlx.services import Services
@@ -138,18 +139,27 @@ def _run_http(
 ) -> None:
     catalog = runtime.catalog()
     services = Services(catalog, runtime.engines())
+    downloads = DownloadService(settings, lambda: any(stats.running for stats in services.engine_stats().values()))
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await services.start()
+        await downloads.start()
         _say_what_is_served(await catalog.served(), listener, settings.log_format)
         try:
             yield
         finally:
+            await downloads.stop()
             await services.stop()
 
     config = uvicorn.Config(
-        create_app(services, observers=[RequestLog(), *observers], roots=settings.roots, lifespan=lifespan),
+        create_app(
+            services,
+            observers=[RequestLog(), *observers],
+            downloads=downloads,
+            roots=settings.roots,
+            lifespan=lifespan,
+        ),
         log_config=None,
         access_log=False,
         log_level=logging.WARNING if settings.log_level != "debug" else logging.DEBUG,

@@ -28,6 +28,10 @@ class ServeSettings:
     ray_address: str | None
     otlp_endpoint: str | None
     hf_endpoint: str | None
+    ms_endpoint: str | None
+    downloads_at_once: int
+    max_download_speed: int | None
+    max_download_speed_while_answering: int
     given: Mapping[str, Any]
 
     @property
@@ -63,5 +67,9 @@ def decide(base: Path, given: Mapping[str, Any], kept: Mapping[str, Any], hf_cac
         ray_address=value["ray_address"],
         otlp_endpoint=value["otlp_endpoint"],
         hf_endpoint=value["hf_endpoint"],
+        ms_endpoint=value["ms_endpoint"],
+        downloads_at_once=value["downloads_at_once"],
+        max_download_speed=value["max_download_speed"],
+        max_download_speed_while_answering=value["max_download_speed_while_answering"],
         given=given,
     )

@@ -1,7 +1,7 @@
 """What the routes need of the rest of the server."""
 
-from collections.abc import AsyncIterator, Mapping
-from typing import Protocol
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from typing import Any, Protocol
 
 from actors.contracts import Delta, EmbedJob, Job, RerankJob, Scores, Vectors
 from actors.control import CatalogClient, LifeEvent, Served
@@ -90,4 +90,35 @@ class Services(Protocol):
 
     def engine_stats(self) -> Mapping[str, SchedulerStats]:
         """The latest numbers of engines, by model id; those of a model's engines together."""
+        ...
+
+
+class Downloads(Protocol):
+    """Models to be had from elsewhere. What is given is JSON values, shaped as `omlx.api.download_shapes` says.
+
+    A source is `hf` or `modelscope`. Every call may raise `RequestError`.
+    """
+
+    async def search(self, source: str, words: str, *, sort: str, limit: int, only_mlx: bool) -> Mapping[str, Any]:
+        """Models that have to do with some words, as `SearchShown`."""
+        ...
+
+    async def card(self, source: str, name: str, revision: str | None) -> Mapping[str, Any]:
+        """What a place says of one model, as `CardShown`."""
+        ...
+
+    async def add(self, source: str, wish: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Have a model fetched, by `repository`, `name`, `revision`, `allow` and `ignore`; the task, as `TaskShown`."""
+        ...
+
+    async def change(self, task_id: str, verb: str) -> Mapping[str, Any]:
+        """`pause`, `cancel`, `retry` or `forget` a task; it as it is then, as `TaskShown`."""
+        ...
+
+    async def tasks(self, source: str) -> Sequence[Mapping[str, Any]]:
+        """All tasks of a source, the oldest first."""
+        ...
+
+    def watch(self, source: str) -> AsyncGenerator[Sequence[Mapping[str, Any]], None]:
+        """All tasks of a source now, and again whenever one has changed."""
         ...

@@ -49,7 +49,7 @@ class Manner:
 
     Attributes:
         parallel: Files at a time.
-        bytes_per_second: Of all files together; None for as fast as it goes.
+        pace: How fast all files together may come; other downloads may share it.
         tell_seconds: How often the watcher is told.
         spare_bytes: What has to be free on the disk beyond the files.
         free_bytes: How much is free where a folder is.
@@ -57,7 +57,7 @@ class Manner:
 
     selection: Selection = field(default_factory=Selection)
     parallel: int = 4
-    bytes_per_second: int | None = None
+    pace: Pace = field(default_factory=lambda: Pace(None))
     retries: Retries = field(default_factory=Retries)
     tell_seconds: float = 0.2
     spare_bytes: int = 64 << 20
@@ -168,14 +168,14 @@ class Download:
             tally.found(held.present(file))
             if held.is_whole(file):
                 tally.finished()
-        pace = Pace(self._manner.bytes_per_second)
-        line = Line(self._repository, listing.commit, tally, pace, self._manner.retries, self._stop, self._watcher.trouble)
+        manner = self._manner
+        line = Line(self._repository, listing.commit, tally, manner.pace, manner.retries, self._stop, self._watcher.trouble)
         # The largest first: the last of them would otherwise come alone.
         waiting = deque(sorted((file for file in files if not held.is_whole(file)), key=lambda file: -file.size))
         crew = _Crew(line, held, waiting)
         self._watcher.progress(tally.progress())
         try:
-            crew.work(self._manner.parallel, lambda: self._watcher.progress(tally.progress()), self._manner.tell_seconds)
+            crew.work(manner.parallel, lambda: self._watcher.progress(tally.progress()), manner.tell_seconds)
         finally:
             self._watcher.progress(tally.progress())
 

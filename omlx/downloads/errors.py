@@ -4,6 +4,7 @@ DownloadError
 ├── UnknownModelError     there is no such model, or it may not be seen
 ├── UnknownRevisionError  there is no such revision of it, or no such file
 ├── AccessError           it is private or gated, and the token doesn't open it
+├── InvalidTokenError     what was given as a token can't be one
 ├── OfflineError          this machine was told to make no request
 ├── EndpointError         what answers there isn't the hub, or answers wrongly
 ├── UnsuitableError       it isn't a model for MLX, or a name in it can't be trusted
@@ -11,7 +12,10 @@ DownloadError
 ├── StorageError          it can't be stored: no space, no permission
 ├── ChecksumError         a file isn't what the hub says it is
 ├── UnreachableError      the line stayed bad for as many tries as there are
-└── CancelledError        somebody had it end
+├── CancelledError        somebody had it end
+├── TooManyError          as many wait as may
+├── UnknownTaskError      there is no such download
+└── BrokenOffError        the process that fetches ended meanwhile
 """
 
 from collections.abc import Sequence
@@ -37,6 +41,10 @@ class UnknownRevisionError(DownloadError):
 
 class AccessError(DownloadError):
     """It is private or gated, and the token, or the lack of one, doesn't open it."""
+
+
+class InvalidTokenError(DownloadError):
+    """What was given as a token can't be one; the error doesn't repeat it."""
 
 
 class OfflineError(DownloadError):
@@ -69,6 +77,18 @@ class UnreachableError(DownloadError):
 
 class CancelledError(DownloadError):
     """Somebody had it end; what was fetched is kept."""
+
+
+class TooManyError(DownloadError):
+    """As many downloads wait as may."""
+
+
+class UnknownTaskError(DownloadError):
+    """There is no such download."""
+
+
+class BrokenOffError(DownloadError):
+    """The process that fetches ended before it answered."""
 
 
 class TransientError(Exception):

@@ -6,20 +6,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import httpx2
-from huggingface_hub import HfApi, get_session, hf_hub_url, hf_raise_for_status
-from huggingface_hub.hf_api import RepoSibling
+from huggingface_hub import HfApi, hf_hub_url, hf_raise_for_status
+from huggingface_hub.hf_api import ModelInfo, RepoSibling
 from huggingface_hub.utils import build_hf_headers
 
 from omlx import __version__
 from omlx.downloads.checksum import Checksum
-from omlx.downloads.errors import EndpointError
-from omlx.downloads.hub_errors import Asked, told
+from omlx.downloads.file_answer import body_of, part_headers
+from omlx.downloads.hub_errors import KIND, told
 from omlx.downloads.repository import Body, Listing, Origin, RemoteFile
+from omlx.downloads.web import Asked, session
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 SOURCE = "hf"
 _LIBRARY = "omlx"
-_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +44,17 @@ class Hub:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What each request for a file says of itself."""
-        headers = build_hf_headers(token=self._token, library_name=_LIBRARY, library_version=__version__)
-        # A compressed file couldn't be continued: the places in it are those of the compressed bytes.
-        return {**headers, "Accept-Encoding": "identity"}
+        """What each request says of itself."""
+        return build_hf_headers(token=self._token, library_name=_LIBRARY, library_version=__version__)
 
     @property
     def timeout(self) -> httpx2.Timeout:
         """The time limits of each request."""
         return httpx2.Timeout(self.read_seconds, connect=self.connect_seconds)
+
+    def asked(self, repository: str | None, revision: str | None = None) -> Asked:
+        """A question to it, for its errors."""
+        return Asked(KIND, self.endpoint, repository, revision, has_token=self.token is not None)
 
     @property
     def _token(self) -> str | bool:
@@ -65,11 +67,15 @@ class HubRepository:
     def __init__(self, hub: Hub, repo_id: str, revision: str | None = None) -> None:
         self.origin = Origin(SOURCE, repo_id, revision)
         self._hub = hub
-        self._asked = Asked(hub.endpoint, repo_id, revision, has_token=hub.token is not None)
+        self._asked = hub.asked(repo_id, revision)
 
     def listing(self) -> Listing:
         """All its files, by the commit that the revision names now."""
-        _session()
+        return self.described()[1]
+
+    def described(self) -> tuple[ModelInfo, Listing]:
+        """What the hub says of it, and its files. Raises as `listing` does."""
+        session()
         with told(self._asked):
             info = self._hub.api.model_info(
                 self.origin.repository, revision=self.origin.revision, files_metadata=True, timeout=self._hub.read_seconds
@@ -77,50 +83,19 @@ class HubRepository:
             files = tuple(_remote_file(each) for each in info.siblings or ())
             if not re.fullmatch(r"[0-9a-f]{40}", info.sha or ""):
                 raise ValueError("it names no commit")
-            return Listing(str(info.sha), files)
+            return info, Listing(str(info.sha), files)
 
     @contextmanager
     def read(self, commit: str, file: RemoteFile, offset: int) -> Iterator[Body]:
         """A file's content from an offset on."""
         url = hf_hub_url(self.origin.repository, file.path, revision=commit, endpoint=self._hub.endpoint)
-        headers = self._hub.headers | ({"Range": f"bytes={offset}-"} if offset else {})
+        headers = self._hub.headers | part_headers(offset)
         with (
             told(self._asked, file.path),
-            _session().stream("GET", url, headers=headers, timeout=self._hub.timeout) as response,
+            session().stream("GET", url, headers=headers, timeout=self._hub.timeout) as response,
         ):
             hf_raise_for_status(response)
-            yield Body(self._start(response, file, offset), response.iter_bytes())
-
-    def _start(self, response: httpx2.Response, file: RemoteFile, offset: int) -> int:
-        """Where in a file an answer begins. Raises `EndpointError` if it isn't that file."""
-        kind = response.headers.get("content-type", "")
-        if kind.startswith("text/html") and not file.path.endswith((".html", ".htm")):
-            raise EndpointError(f"{self._hub.endpoint} sent a web page instead of {file.path}. {_ADVICE}")
-        encoded = "content-encoding" in response.headers
-        if response.status_code == httpx2.codes.PARTIAL_CONTENT:
-            match = _RANGE.fullmatch(response.headers.get("content-range", ""))
-            if match is None or int(match[1]) != offset or match[2] not in ("*", str(file.size)) or encoded:
-                raise EndpointError(f"{self._hub.endpoint} sent another part of {file.path} than was asked for. {_ADVICE}")
-            return offset
-        length = response.headers.get("content-length")
-        if length is not None and not encoded and length != str(file.size):
-            raise EndpointError(
-                f"{self._hub.endpoint} sends {length} bytes for {file.path}, and its list of files says {file.size}. {_ADVICE}"
-            )
-        return 0
-
-
-_ADVICE = "If it is a mirror, try another one or none (--hf-endpoint)."
-
-
-def _session() -> httpx2.Client:
-    """The library's shared client. Raises `EndpointError` when what the environment says of proxies or certificates can't be."""
-    try:
-        return get_session()
-    except Exception as error:
-        raise EndpointError(
-            f"No request can be made: {error}. Check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR."
-        ) from error
+            yield body_of(response, self._asked, file, offset)
 
 
 def _remote_file(sibling: RepoSibling) -> RemoteFile:

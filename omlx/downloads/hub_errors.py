@@ -1,89 +1,43 @@
-"""What `huggingface_hub` and its HTTP client raise, in our words."""
+"""What `huggingface_hub` and the hub say of a request that failed, in our words."""
 
-import email.utils
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
 
-import httpx2
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
-    OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.utils import parse_ratelimit_headers
 
-from omlx.downloads.errors import (
-    AccessError,
-    EndpointError,
-    OfflineError,
-    TransientError,
-    UnknownModelError,
-    UnknownRevisionError,
-)
+from omlx.downloads.errors import AccessError, UnknownModelError, UnknownRevisionError
+from omlx.downloads.web import Asked, Kind, busy, failures_told, plain, strange
 
-_HOW_TO_LOG_IN = "A token is taken from HF_TOKEN, or from where `hf auth login` keeps it."
+KIND = Kind("the Hugging Face Hub", "--hf-endpoint", "OMLX_HF_ENDPOINT, HF_ENDPOINT or the setting hf_endpoint")
+_HOW_TO_LOG_IN = "A token is taken from HF_TOKEN, from `omlx token set hf`, or from where `hf auth login` keeps it."
 _REFUSED = "Invalid credentials"  # as the hub words it
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What was asked of a hub: where, for which repository and revision, and whether with a token."""
-
-    endpoint: str
-    repository: str
-    revision: str | None
-    has_token: bool
 
 
 @contextmanager
 def told(asked: Asked, path: str | None = None) -> Iterator[None]:
     """Turn what is raised inside, while a listing or the file of a path is asked for, into `DownloadError` or `TransientError`."""
-    try:
-        yield
-    except HFValidationError as error:
-        raise UnknownModelError(
-            f"'{asked.repository}' is no name of a model on Hugging Face: they look like organization/model."
-        ) from error
-    except OfflineModeIsEnabled as error:
-        raise OfflineError(
-            f"{asked.repository} can't be fetched: offline mode is on. Unset HF_HUB_OFFLINE (or TRANSFORMERS_OFFLINE) to fetch it."
-        ) from error
-    except HfHubHTTPError as error:
-        raise _of_status(error, asked, path) from error
-    except httpx2.HTTPError as error:
-        raise _of_line(error, asked) from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        if path is not None:
-            raise
-        raise EndpointError(
-            f"{asked.endpoint} doesn't answer as the Hugging Face Hub does ({_first_line(error)}). "
-            "Check the address: --hf-endpoint, OMLX_HF_ENDPOINT, HF_ENDPOINT or the setting hf_endpoint."
-        ) from error
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that an answer asks to wait, from `Retry-After` in either form or the hub's own `RateLimit`."""
-    value = headers.get("retry-after", "").strip()
-    if value.isdigit():
-        return float(value)
-    try:
-        return max((email.utils.parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds(), 0)
-    except (ValueError, TypeError):
-        pass
-    limit = parse_ratelimit_headers(headers)
-    return float(limit.reset_in_seconds) if limit is not None and limit.remaining == 0 else None
+    with failures_told(asked, path):
+        try:
+            yield
+        except HFValidationError as error:
+            raise UnknownModelError(
+                f"'{asked.repository}' is no name of a model on Hugging Face: they look like organization/model."
+            ) from error
+        except HfHubHTTPError as error:
+            raise _of_status(error, asked, path) from error
 
 
 def _of_status(error: HfHubHTTPError, asked: Asked, path: str | None) -> Exception:
     status, headers = error.response.status_code, error.response.headers
-    if status in (408, 429) or status >= 500:
-        return TransientError(f"{asked.endpoint} answered {status}", retry_after(headers))
+    if (later := busy(asked, status, headers)) is not None:
+        return later
     if isinstance(error, GatedRepoError):
         return AccessError(
             f"{asked.repository} is gated: its authors ask for an agreement. "
@@ -99,37 +53,11 @@ def _of_status(error: HfHubHTTPError, asked: Asked, path: str | None) -> Excepti
         return UnknownRevisionError(f"{asked.repository} has no file {path!a} any more. Try again.")
     if status == 401 and _REFUSED in headers.get("x-error-message", ""):
         return AccessError(f"{asked.endpoint} refused the token. It may have expired. {_HOW_TO_LOG_IN}")
-    if isinstance(error, RepositoryNotFoundError) or status == 401:
+    if asked.repository is not None and (isinstance(error, RepositoryNotFoundError) or status == 401):
         # The hub doesn't tell what exists from what may not be seen.
         hidden = "or the token has no access to it" if asked.has_token else f"or it is private. {_HOW_TO_LOG_IN}"
         return UnknownModelError(f"There is no model {asked.repository} on {asked.endpoint}, {hidden.rstrip('.')}.")
-    if status == 403:
-        said = f" ({_plain(error.server_message)})" if error.server_message else ""
-        return AccessError(f"{asked.endpoint} gives no access to {asked.repository}{said}.")
-    return EndpointError(
-        f"{asked.endpoint} answered {status} for {path or asked.repository}, and not as the Hugging Face Hub does. "
-        "Check the address (--hf-endpoint) and the model's name."
-    )
-
-
-def _of_line(error: httpx2.HTTPError, asked: Asked) -> Exception:
-    text = _first_line(error)
-    if "CERTIFICATE_VERIFY_FAILED" in text:
-        return EndpointError(
-            f"{asked.endpoint} has a certificate that isn't trusted here ({text}). Behind a proxy that reads along, "
-            "SSL_CERT_FILE names a file with its certificate."
-        )
-    if isinstance(error, httpx2.TimeoutException):
-        return TransientError(f"{asked.endpoint} took too long to answer")
-    if isinstance(error, httpx2.NetworkError | httpx2.RemoteProtocolError | httpx2.ProxyError):
-        return TransientError(f"the connection to {asked.endpoint} broke ({text})")
-    return EndpointError(f"{asked.endpoint} can't be used: {text}.")
-
-
-def _first_line(error: Exception) -> str:
-    return _plain(str(error)) or type(error).__name__
-
-
-def _plain(text: str) -> str:
-    """The first line of what others say, without what a terminal would take for commands."""
-    return "".join(filter(str.isprintable, text.strip().partition("\n")[0])).rstrip(".")
+    if status in (401, 403):
+        said = f" ({plain(error.server_message)})" if error.server_message else ""
+        return AccessError(f"{asked.endpoint} gives no access to {asked.name}{said}.")
+    return strange(asked, status, path)

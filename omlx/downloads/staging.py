@@ -98,6 +98,11 @@ class Staging:
         _sync(target.parent)
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def discard(self) -> None:
+        """Delete all that has come. Raises `OccupiedError` if it is of another model."""
+        self._read_state()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
     def drop_if_empty(self) -> None:
         """Leave no folder behind when nothing has come."""
         if not any(path.lstat().st_size for place in (self._parts, self._model) for path in _files_below(place)):
@@ -112,11 +117,13 @@ class Staging:
             state = self._state.read()
         except ValueError:
             return  # then nothing is known to be whole, and all of it is checked again
-        theirs = state.get("origin", {}).get("repository", self._origin.repository)
+        origin = state.get("origin", {})
+        theirs = origin.get("repository", self._origin.repository)
         if theirs != self._origin.repository:
+            source = "" if origin.get("source") == "hf" else f"{origin.get('source')}:"
             raise OccupiedError(
                 f"{self.folder} holds a part of {theirs}, whose folder would have the same name. Finish it with "
-                f"`omlx pull {theirs}`, delete that folder, or give this one another name with --name."
+                f"`omlx pull {source}{theirs}`, delete that folder, or give this one another name with --name."
             )
         self._whole = {str(path): str(checksum) for path, checksum in state.get("whole", {}).items()}
 

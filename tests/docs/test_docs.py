@@ -10,7 +10,9 @@ from omlx.api.errors import _UNEXPECTED, ERRORS
 from omlx.api.openai import UNSUPPORTED
 from omlx.app import create_app
 from omlx.cli import main
+from omlx.downloads import refusals
 from omlx.metrics.page import page as metrics_page
+from tests.fakes.download_service import FakeDownloads
 from tests.fakes.services import FakeServices
 
 ROOT = Path(__file__).parents[2]
@@ -22,6 +24,9 @@ FOR_ONE_CALL = {
     "--name",
     "--allow",
     "--ignore",
+    "--sort",
+    "--limit",
+    "--all",
     "--yes",
     "--force",
 }  # what nobody would want for every call, so no variable has it
@@ -32,7 +37,7 @@ def text(name):
 
 
 def test_every_route_is_documented():
-    paths = create_app(FakeServices()).openapi()["paths"]
+    paths = create_app(FakeServices(), downloads=FakeDownloads()).openapi()["paths"]
     routes = {f"`{method.upper()} {path}`" for path, methods in paths.items() for method in methods}
     assert len(routes) >= 6
     assert [route for route in sorted(routes) if route not in text("docs/api.md")] == []
@@ -43,6 +48,7 @@ def test_every_error_code_is_documented():
     sources = "".join(file.read_text() for file in (ROOT / "omlx/api").glob("*.py"))
     codes |= set(re.findall(r'code(?:: str)? ?= ?"(\w+)"', sources))  # given by keyword or by default
     codes |= set(re.findall(r'"([a-z]+_[a-z_]+)"', re.search(r"codes = {.*?}\n.*?get\(.*?\)\)", sources, re.DOTALL).group()))
+    codes |= {code for _, code in refusals._KINDS.values()}
     codes |= {_UNEXPECTED.code, UNSUPPORTED}
     assert len(codes) >= 14
     assert [code for code in sorted(codes) if f"`{code}`" not in text("docs/api.md")] == []

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from omlx.downloads.download import Download, Manner
-from omlx.downloads.hub import Hub, HubRepository
 from omlx.downloads.progress import Progress
 from omlx.downloads.retries import Retries
 from tests.fakes.hub import FakeHub
 from tests.fakes.model import safetensors
+from tests.fakes.modelscope import FakeModelScope
 
 REPO = "org/tiny-llama"
 NAME = "tiny-llama"
@@ -56,7 +56,7 @@ class Watcher:
 
 
 def download(
-    hub: FakeHub,
+    place: FakeHub | FakeModelScope,
     models: Path,
     watcher: Watcher | None = None,
     *,
@@ -67,9 +67,18 @@ def download(
     """A download of `REPO` that waits for nothing between tries, unless it is told otherwise."""
     name = manner.pop("name", NAME)
     repo = manner.pop("repo", REPO)
-    limits = {key: manner.pop(key) for key in ("connect_seconds", "read_seconds") if key in manner}
-    repository = HubRepository(Hub(manner.pop("endpoint", hub.url), token, **limits), repo, revision)
+    where = {key: manner.pop(key) for key in ("endpoint", "connect_seconds", "read_seconds") if key in manner}
+    repository = place.repository(repo, revision, token, **where)
     return Download(repository, models, name, watcher or Watcher(), Manner(**{"retries": AT_ONCE, "spare_bytes": 0} | manner))
+
+
+def refusal(kind: type[Exception], *arguments: Any, **more: Any) -> str:
+    """What a download says that fails in one way."""
+    try:
+        download(*arguments, **more).run()
+    except kind as error:
+        return str(error)
+    raise AssertionError("it didn't fail")
 
 
 def shown(models: Path) -> list[str]:

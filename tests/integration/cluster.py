@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import ray
+from ray._private.utils import get_ray_address_file
 from ray.cluster_utils import Cluster
 
 from actors import runtime
@@ -181,6 +182,8 @@ def main():
     work, ray_files = Path(sys.argv[2]), sys.argv[3]
     os.chdir(work)  # which has no Python files: Ray puts it first on its workers' path
     quick = {"health_check_period_ms": 500, "health_check_initial_delay_ms": 500, "health_check_failure_threshold": 2}
+    # It notes its address there, wherever its files are, and takes for granted that the folder is there.
+    Path(get_ray_address_file(None)).parent.mkdir(exist_ok=True)
     cluster = Cluster(
         initialize_head=True, head_node_args=NODE | {"memory": HEAD, "_system_config": quick, "temp_dir": ray_files}
     )

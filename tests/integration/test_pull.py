@@ -9,7 +9,8 @@ import pytest
 
 from actors.catalog.discovery import Discovery
 from tests.fakes.downloads import NAME, REPO, WANTED, WEIGHTS, model_files
-from tests.fakes.hub import Stall, fake_hub
+from tests.fakes.file_server import Stall
+from tests.fakes.hub import fake_hub
 
 ROOT = Path(__file__).parents[2]
 FILES = model_files(kilobytes=4000)

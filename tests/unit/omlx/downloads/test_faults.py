@@ -16,13 +16,13 @@ from omlx.downloads.errors import (
     UnreachableError,
     UnsuitableError,
 )
-from omlx.downloads.hub import Hub, HubRepository
+from omlx.downloads.pace import Pace
 from omlx.downloads.repository import Origin
 from omlx.downloads.retries import Retries
 from omlx.downloads.selection import Selection
 from omlx.downloads.staging import Staging
 from tests.fakes.downloads import NAME, NO_RETRIES, REPO, WANTED, WEIGHTS, Watcher, download, model_files, shown
-from tests.fakes.hub import Cut, Refuse, Stall, Wrong
+from tests.fakes.file_server import Cut, Refuse, Stall, Wrong
 
 FILES = model_files()
 SIZE = len(FILES[WEIGHTS])
@@ -35,8 +35,8 @@ def models(tmp_path):
 
 
 @pytest.fixture(autouse=True)
-def model(hub):
-    hub.add(REPO, FILES)
+def model(place):
+    place.add(REPO, FILES)
 
 
 def is_whole(folder):
@@ -49,59 +49,59 @@ def found(models):
 
 
 @pytest.mark.parametrize("after", [0, *TENTHS, SIZE - 1])
-def test_a_cut_anywhere_is_told_and_the_next_try_fetches_the_rest_alone(hub, models, after):
-    hub.fault(WEIGHTS, Cut(after))
-    with pytest.raises(UnreachableError, match=f"Given up after 1 tries: the connection to {hub.url} broke"):
-        download(hub, models, retries=NO_RETRIES, parallel=1).run()
+def test_a_cut_anywhere_is_told_and_the_next_try_fetches_the_rest_alone(place, models, after):
+    place.fault(WEIGHTS, Cut(after))
+    with pytest.raises(UnreachableError, match=f"Given up after 1 tries: the connection to {place.url} broke"):
+        download(place, models, retries=NO_RETRIES, parallel=1).run()
     assert (shown(models), found(models)) == ([], [])
-    hub.sent.clear()
-    assert is_whole(download(hub, models).run())
-    assert hub.sent[WEIGHTS] == SIZE - after
+    place.sent.clear()
+    assert is_whole(download(place, models).run())
+    assert place.sent[WEIGHTS] == SIZE - after
     assert found(models) == [NAME]
 
 
-def test_cuts_all_along_are_mended_within_one_try_and_no_byte_comes_twice(hub, models):
+def test_cuts_all_along_are_mended_within_one_try_and_no_byte_comes_twice(place, models):
     steps = [SIZE // 10] * 9
-    hub.fault(WEIGHTS, *[Cut(step) for step in steps])
+    place.fault(WEIGHTS, *[Cut(step) for step in steps])
     watcher = Watcher()
-    assert is_whole(download(hub, models, watcher).run())
-    assert hub.sent[WEIGHTS] == SIZE
+    assert is_whole(download(place, models, watcher).run())
+    assert place.sent[WEIGHTS] == SIZE
     assert len(watcher.troubles) == 9
-    assert all(each.startswith(f"{WEIGHTS}: the connection to {hub.url} broke") for each in watcher.troubles)
+    assert all(each.startswith(f"{WEIGHTS}: the connection to {place.url} broke") for each in watcher.troubles)
 
 
-def test_a_wrong_file_is_fetched_anew_once(hub, models):
-    hub.fault(WEIGHTS, Wrong(bytes(SIZE)))
+def test_a_wrong_file_is_fetched_anew_once(place, models):
+    place.fault(WEIGHTS, Wrong(bytes(SIZE)))
     watcher = Watcher()
-    assert is_whole(download(hub, models, watcher).run())
+    assert is_whole(download(place, models, watcher).run())
     assert "its checksum differs" in watcher.troubles[0]
     assert watcher.seen[-1].done == watcher.seen[-1].total
 
 
 @pytest.mark.parametrize("name", [WEIGHTS, "config.json"])
-def test_a_file_that_stays_wrong_fails_and_the_others_are_kept(hub, models, name):
+def test_a_file_that_stays_wrong_fails_and_the_others_are_kept(place, models, name):
     wrong = bytes(len(FILES[name]))
-    hub.fault(name, Wrong(wrong), Wrong(wrong))
+    place.fault(name, Wrong(wrong), Wrong(wrong))
     with pytest.raises(ChecksumError, match=f"^{name} came twice and isn't what the list of files says"):
-        download(hub, models, selection=Selection(allow=(name, "*.safetensors")), parallel=1).run()
+        download(place, models, selection=Selection(allow=(name, "*.safetensors")), parallel=1).run()
     assert (shown(models), found(models)) == ([], [])
-    hub.sent.clear()
-    assert is_whole(download(hub, models).run())
-    assert hub.sent[name] == len(FILES[name])
+    place.sent.clear()
+    assert is_whole(download(place, models).run())
+    assert place.sent[name] == len(FILES[name])
     if name != WEIGHTS:
-        assert hub.sent[WEIGHTS] == 0
+        assert place.sent[WEIGHTS] == 0
 
 
-def test_bytes_that_went_bad_on_the_disk_are_found_and_mended(hub, models):
-    hub.fault(WEIGHTS, Cut(SIZE // 2))
+def test_bytes_that_went_bad_on_the_disk_are_found_and_mended(place, models):
+    place.fault(WEIGHTS, Cut(SIZE // 2))
     with pytest.raises(UnreachableError):
-        download(hub, models, retries=NO_RETRIES, parallel=1).run()
+        download(place, models, retries=NO_RETRIES, parallel=1).run()
     (part,) = (each for each in (models / f".pull-{NAME}" / "parts").iterdir() if each.stat().st_size == SIZE // 2)
     part.write_bytes(bytes(SIZE // 2))
-    assert is_whole(download(hub, models).run())
+    assert is_whole(download(place, models).run())
 
 
-def test_a_full_disk_is_told_and_the_next_try_goes_on(hub, models, monkeypatch):
+def test_a_full_disk_is_told_and_the_next_try_goes_on(place, models, monkeypatch):
     class Full(io.FileIO):
         def write(self, data):
             if self.tell() + len(data) > SIZE // 2:
@@ -111,103 +111,103 @@ def test_a_full_disk_is_told_and_the_next_try_goes_on(hub, models, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(transfer, "FileIO", Full)
         with pytest.raises(StorageError, match=f"The disk of {models} is full. What has come is kept"):
-            download(hub, models, parallel=1).run()
+            download(place, models, parallel=1).run()
     assert shown(models) == []
     (part,) = (models / f".pull-{NAME}" / "parts").iterdir()
     kept = part.stat().st_size
     assert 0 < kept <= SIZE // 2
-    hub.sent.clear()
-    assert is_whole(download(hub, models).run())
-    assert hub.sent[WEIGHTS] == SIZE - kept
+    place.sent.clear()
+    assert is_whole(download(place, models).run())
+    assert place.sent[WEIGHTS] == SIZE - kept
 
 
-def test_too_little_space_is_told_before_anything_is_fetched(hub, models):
+def test_too_little_space_is_told_before_anything_is_fetched(place, models):
     with pytest.raises(StorageError, match=r"There isn't enough space in .*: 0\.00 GB are needed, and 0\.00 GB are free"):
-        download(hub, models, free_bytes=lambda _folder: SIZE).run()
-    assert dict(hub.sent) == {}
+        download(place, models, free_bytes=lambda _folder: SIZE).run()
+    assert dict(place.sent) == {}
     assert list(models.iterdir()) == []
 
 
-def test_what_is_here_already_needs_no_space_again(hub, models):
-    hub.fault(WEIGHTS, Cut(SIZE // 2))
+def test_what_is_here_already_needs_no_space_again(place, models):
+    place.fault(WEIGHTS, Cut(SIZE // 2))
     with pytest.raises(UnreachableError):
-        download(hub, models, retries=NO_RETRIES, parallel=1).run()
-    assert is_whole(download(hub, models, free_bytes=lambda _folder: SIZE // 2 + 4000).run())
+        download(place, models, retries=NO_RETRIES, parallel=1).run()
+    assert is_whole(download(place, models, free_bytes=lambda _folder: SIZE // 2 + 4000).run())
 
 
-def test_a_folder_that_can_not_be_made_is_told(hub, tmp_path):
+def test_a_folder_that_can_not_be_made_is_told(place, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="tiny-llama could not be stored in"):
-        download(hub, tmp_path / "file").run()
+        download(place, tmp_path / "file").run()
 
 
-def test_a_cancelled_download_ends_at_the_next_chunk_and_goes_on_later(hub, models):
+def test_a_cancelled_download_ends_at_the_next_chunk_and_goes_on_later(place, models):
     class Canceller(Watcher):
         def progress(self, progress):
             super().progress(progress)
             if progress.done >= 100_000:
                 running.cancel()
-                hub.may_go_on.set()
+                place.may_go_on.set()
 
-    hub.fault(WEIGHTS, Stall(after=100_000))
-    running = download(hub, models, Canceller(), tell_seconds=0.005, parallel=1)
+    place.fault(WEIGHTS, Stall(after=100_000))
+    running = download(place, models, Canceller(), tell_seconds=0.005, parallel=1)
     with pytest.raises(CancelledError, match="What has come is kept"):
         running.run()
     assert shown(models) == []
-    sent = dict(hub.sent)
-    assert is_whole(download(hub, models).run())
-    assert hub.sent[WEIGHTS] < sent[WEIGHTS] + SIZE
+    sent = dict(place.sent)
+    assert is_whole(download(place, models).run())
+    assert place.sent[WEIGHTS] < sent[WEIGHTS] + SIZE
 
 
-def test_a_download_is_cancelled_while_it_waits_for_the_hub(hub, models):
+def test_a_download_is_cancelled_while_it_waits_for_the_hub(place, models):
     class Canceller(Watcher):
         def trouble(self, text):
-            assert f"{hub.url} answered 503; trying again in 3 s" in text
+            assert f"{place.url} answered 503; trying again in 3 s" in text
             running.cancel()
 
-    hub.everything = Refuse(503)
-    running = download(hub, models, Canceller(), retries=Retries(first_seconds=3))
+    place.everything = Refuse(503)
+    running = download(place, models, Canceller(), retries=Retries(first_seconds=3))
     with pytest.raises(CancelledError, match="before it began"):
         running.run()
-    assert len(hub.requests) == 1
+    assert len(place.requests) == 1
     assert not models.exists()
 
 
-def test_an_interruption_leaves_what_has_come(hub, models):
+def test_an_interruption_leaves_what_has_come(place, models):
     class Interrupted(Watcher):
         def progress(self, progress):
-            if progress.done >= 100_000 and hub.stalled.is_set():
-                hub.may_go_on.set()
+            if progress.done >= 100_000 and place.stalled.is_set():
+                place.may_go_on.set()
                 raise KeyboardInterrupt
 
-    hub.fault(WEIGHTS, Stall(after=100_000))
+    place.fault(WEIGHTS, Stall(after=100_000))
     with pytest.raises(KeyboardInterrupt):
-        download(hub, models, Interrupted(), tell_seconds=0.005, parallel=1).run()
+        download(place, models, Interrupted(), tell_seconds=0.005, parallel=1).run()
     assert shown(models) == []
     (part,) = (models / f".pull-{NAME}" / "parts").iterdir()
     assert part.stat().st_size >= 100_000
-    assert is_whole(download(hub, models).run())
+    assert is_whole(download(place, models).run())
 
 
-def test_one_file_that_fails_has_the_others_end(hub, models):
-    hub.fault("config.json", Wrong(b"not JSON"))
-    hub.fault(WEIGHTS, Stall(after=1000))
+def test_one_file_that_fails_has_the_others_end(place, models):
+    place.fault("config.json", Wrong(b"not JSON"))
+    place.fault(WEIGHTS, Stall(after=1000))
     with pytest.raises(DownloadError, match=r"for config\.json"):
-        download(hub, models, read_seconds=0.2).run()
+        download(place, models, read_seconds=0.2).run()
     assert shown(models) == []
-    assert len(hub.asked(WEIGHTS)) <= 2  # one at the hub, one where that leads to
+    assert len(place.asked(WEIGHTS)) <= 2  # one at the place, one where that leads to
 
 
-def test_a_branch_that_moves_meanwhile_keeps_what_is_the_same(hub, models):
-    hub.fault(WEIGHTS, Cut(SIZE // 2))
+def test_a_branch_that_moves_meanwhile_keeps_what_is_the_same(place, models):
+    place.fault(WEIGHTS, Cut(SIZE // 2))
     with pytest.raises(UnreachableError):
-        download(hub, models, retries=NO_RETRIES, parallel=1).run()
+        download(place, models, retries=NO_RETRIES, parallel=1).run()
     changed = {**FILES, "README.md": b"# Another", "added.json": b"{}"}
     del changed["tokenizer.json"]
-    commit = hub.add(REPO, changed)
-    hub.sent.clear()
-    folder = download(hub, models).run()
-    assert hub.sent[WEIGHTS] == SIZE - SIZE // 2
+    commit = place.add(REPO, changed)
+    place.sent.clear()
+    folder = download(place, models).run()
+    assert place.sent[WEIGHTS] == SIZE - SIZE // 2
     assert (folder / "README.md").read_bytes() == b"# Another"
     assert sorted(each.name for each in folder.iterdir()) == sorted(
         {".omlx-origin.json", "README.md", "added.json", "config.json", WEIGHTS}
@@ -215,34 +215,34 @@ def test_a_branch_that_moves_meanwhile_keeps_what_is_the_same(hub, models):
     assert commit in (folder / ".omlx-origin.json").read_text()
 
 
-def test_weights_that_changed_are_not_continued_with_the_new_ones(hub, models):
-    hub.fault(WEIGHTS, Cut(SIZE // 2))
+def test_weights_that_changed_are_not_continued_with_the_new_ones(place, models):
+    place.fault(WEIGHTS, Cut(SIZE // 2))
     with pytest.raises(UnreachableError):
-        download(hub, models, retries=NO_RETRIES, parallel=1).run()
-    hub.add(REPO, model_files(seed=2))
-    folder = download(hub, models).run()
+        download(place, models, retries=NO_RETRIES, parallel=1).run()
+    place.add(REPO, model_files(seed=2))
+    folder = download(place, models).run()
     assert (folder / WEIGHTS).read_bytes() == model_files(seed=2)[WEIGHTS]
 
 
-def test_two_at_once_do_not_write_into_each_other(hub, models):
+def test_two_at_once_do_not_write_into_each_other(place, models):
     class Second(Watcher):
         refused = None
 
         def progress(self, progress):
-            if hub.stalled.is_set() and self.refused is None:
+            if place.stalled.is_set() and self.refused is None:
                 with pytest.raises(OccupiedError) as caught:
-                    download(hub, models).run()
+                    download(place, models).run()
                 self.refused = str(caught.value)
-                hub.may_go_on.set()
+                place.may_go_on.set()
 
-    hub.fault(WEIGHTS, Stall(after=100_000))
+    place.fault(WEIGHTS, Stall(after=100_000))
     second = Second()
-    assert is_whole(download(hub, models, second, tell_seconds=0.005).run())
+    assert is_whole(download(place, models, second, tell_seconds=0.005).run())
     assert second.refused.startswith("Another process is fetching it already")
-    assert hub.sent[WEIGHTS] == SIZE
+    assert place.sent[WEIGHTS] == SIZE
 
 
-def test_discovery_finds_the_model_once_it_is_whole_and_not_before(hub, models):
+def test_discovery_finds_the_model_once_it_is_whole_and_not_before(place, models):
     discovery, before = Discovery([models]), []
 
     class Looking(Watcher):
@@ -250,48 +250,48 @@ def test_discovery_finds_the_model_once_it_is_whole_and_not_before(hub, models):
             inventory = discovery.scan()
             before.append((list(inventory.models), [each.path.name for each in inventory.skipped]))
 
-    hub.fault(WEIGHTS, Cut(SIZE // 2), Cut(SIZE // 4))
-    download(hub, models, Looking(), tell_seconds=0.001).run()
+    place.fault(WEIGHTS, Cut(SIZE // 2), Cut(SIZE // 4))
+    download(place, models, Looking(), tell_seconds=0.001).run()
     assert len(before) >= 2
     assert all(each == ([], []) for each in before)
     found = discovery.scan()
     assert (list(found.models), found.skipped) == ([NAME], ())
 
 
-def test_a_model_that_is_there_is_not_asked_for_again(hub, models):
-    download(hub, models).run()
-    before = len(hub.requests)
-    assert is_whole(download(hub, models).run())
-    assert len(hub.requests) == before
+def test_a_model_that_is_there_is_not_asked_for_again(place, models):
+    download(place, models).run()
+    before = len(place.requests)
+    assert is_whole(download(place, models).run())
+    assert len(place.requests) == before
 
 
 @pytest.mark.parametrize("other", [{"repo": "others/tiny-llama"}, {"revision": "v2"}])
-def test_another_model_of_the_name_is_left_alone(hub, models, other):
-    download(hub, models).run()
+def test_another_model_of_the_name_is_left_alone(place, models, other):
+    download(place, models).run()
     with pytest.raises(OccupiedError, match=f"There is {models / NAME} already: {REPO} at .*--name"):
-        download(hub, models, **other).run()
+        download(place, models, **other).run()
 
 
-def test_a_folder_of_unknown_origin_is_left_alone(hub, models):
+def test_a_folder_of_unknown_origin_is_left_alone(place, models):
     (models / NAME).mkdir(parents=True)
     with pytest.raises(OccupiedError, match="nothing says where it is from"):
-        download(hub, models).run()
-    assert hub.requests == []
+        download(place, models).run()
+    assert place.requests == []
 
 
-def test_half_of_another_model_of_the_name_is_left_alone(hub, models):
-    hub.fault(WEIGHTS, Cut(SIZE // 2))
+def test_half_of_another_model_of_the_name_is_left_alone(place, models):
+    place.fault(WEIGHTS, Cut(SIZE // 2))
     with pytest.raises(UnreachableError):
-        download(hub, models, retries=NO_RETRIES, parallel=1).run()
-    hub.add("others/tiny-llama", FILES)
+        download(place, models, retries=NO_RETRIES, parallel=1).run()
+    place.add("others/tiny-llama", FILES)
     with pytest.raises(OccupiedError, match=f"holds a part of {REPO}.*--name"):
-        download(hub, models, repo="others/tiny-llama").run()
-    hub.sent.clear()
-    assert is_whole(download(hub, models).run())
-    assert hub.sent[WEIGHTS] == SIZE - SIZE // 2
+        download(place, models, repo="others/tiny-llama").run()
+    place.sent.clear()
+    assert is_whole(download(place, models).run())
+    assert place.sent[WEIGHTS] == SIZE - SIZE // 2
 
 
-def test_a_place_that_is_taken_at_the_last_moment_is_left_alone_and_nothing_is_lost(hub, models):
+def test_a_place_that_is_taken_at_the_last_moment_is_left_alone_and_nothing_is_lost(place, models):
     class Overtaken(Watcher):
         def progress(self, progress):
             if progress.files_done == progress.files_total:
@@ -299,40 +299,40 @@ def test_a_place_that_is_taken_at_the_last_moment_is_left_alone_and_nothing_is_l
                 (models / NAME / "theirs").touch()
 
     with pytest.raises(OccupiedError, match="has come there meanwhile"):
-        download(hub, models, Overtaken()).run()
+        download(place, models, Overtaken()).run()
     assert [each.name for each in (models / NAME).iterdir()] == ["theirs"]
     (models / NAME / "theirs").unlink()
     (models / NAME).rmdir()
-    hub.sent.clear()
-    assert is_whole(download(hub, models).run())
-    assert dict(hub.sent) == {}
+    place.sent.clear()
+    assert is_whole(download(place, models).run())
+    assert dict(place.sent) == {}
 
 
 @pytest.mark.parametrize(
     "path", ["../evil.json", "/tmp/evil.json", "a/../../evil.json", "con.json", "a\\..\\evil.json", "x\u202e.json"]
 )
-def test_a_repository_with_a_hostile_name_is_refused_before_anything_is_fetched(hub, models, path):
-    hub.add(REPO, {**FILES, path: b"{}"})
+def test_a_repository_with_a_hostile_name_is_refused_before_anything_is_fetched(place, models, path):
+    place.add(REPO, {**FILES, path: b"{}"})
     with pytest.raises(UnsuitableError, match="can't be stored"):
-        download(hub, models).run()
-    assert dict(hub.sent) == {}
+        download(place, models).run()
+    assert dict(place.sent) == {}
     assert not models.exists()
 
 
-def test_a_hostile_name_that_nobody_wants_does_no_harm(hub, models):
-    hub.add(REPO, {**FILES, "../evil.bin": b"x"})
-    assert is_whole(download(hub, models).run())
+def test_a_hostile_name_that_nobody_wants_does_no_harm(place, models):
+    place.add(REPO, {**FILES, "../evil.bin": b"x"})
+    assert is_whole(download(place, models).run())
 
 
 @pytest.mark.parametrize("kind", ["part", "whole", "folder"])
-def test_links_in_the_hidden_folder_are_not_followed(hub, models, tmp_path, kind):
+def test_links_in_the_hidden_folder_are_not_followed(place, models, tmp_path, kind):
     mine = "m" * len(FILES["config.json"])  # so that its size tells nothing
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "precious").write_text(mine)
-    hub.fault("README.md", Cut(3))  # the smallest, and so the last
+    place.fault("README.md", Cut(3))  # the smallest, and so the last
     with pytest.raises(UnreachableError):
-        download(hub, models, retries=NO_RETRIES, parallel=1).run()
+        download(place, models, retries=NO_RETRIES, parallel=1).run()
     staging = models / f".pull-{NAME}"
     (part,) = (staging / "parts").iterdir()
     link, target = {
@@ -342,49 +342,50 @@ def test_links_in_the_hidden_folder_are_not_followed(hub, models, tmp_path, kind
     }[kind]
     link.unlink(missing_ok=True)
     link.symlink_to(target)
-    hub.add(REPO, {**FILES, "sub/precious.json": b"{}"})
-    folder = download(hub, models).run()
+    place.add(REPO, {**FILES, "sub/precious.json": b"{}"})
+    folder = download(place, models).run()
     assert is_whole(folder)
     assert not any(each.is_symlink() for each in folder.rglob("*"))
     assert ((outside / "precious").read_text(), len(list(outside.iterdir()))) == (mine, 1)
 
 
-def test_a_link_that_comes_in_the_way_meanwhile_is_not_followed(hub, models, tmp_path):
+def test_a_link_that_comes_in_the_way_meanwhile_is_not_followed(place, models, tmp_path):
     (tmp_path / "precious").write_text("mine")
 
     class Linking(Watcher):
         def progress(self, progress):
-            for file in HubRepository(Hub(hub.url), REPO).listing().files:
+            for file in place.repository(REPO).listing().files:
                 part = held.part(file)
                 if not progress.done and not part.exists():
                     part.symlink_to(tmp_path / "precious")
 
-    held = Staging(models / f".pull-{NAME}", Origin("hf", REPO))
+    held = Staging(models / f".pull-{NAME}", Origin(place.kind, REPO))
     with pytest.raises(StorageError, match="could not be stored"):
-        download(hub, models, Linking()).run()
+        download(place, models, Linking()).run()
     assert (tmp_path / "precious").read_text() == "mine"
 
 
-def test_a_model_that_another_process_finishes_meanwhile_is_not_fetched_again(hub, models, monkeypatch):
-    listing = HubRepository.listing
+def test_a_model_that_another_process_finishes_meanwhile_is_not_fetched_again(place, models, monkeypatch):
+    kind = type(place.repository(REPO))
+    listing = kind.listing
 
     def overtaken(self):
         found = listing(self)
-        monkeypatch.setattr(HubRepository, "listing", listing)
-        download(hub, models).run()
-        hub.sent.clear()
+        monkeypatch.setattr(kind, "listing", listing)
+        download(place, models).run()
+        place.sent.clear()
         return found
 
-    monkeypatch.setattr(HubRepository, "listing", overtaken)
-    assert is_whole(download(hub, models).run())
-    assert dict(hub.sent) == {}
+    monkeypatch.setattr(kind, "listing", overtaken)
+    assert is_whole(download(place, models).run())
+    assert dict(place.sent) == {}
     assert [each.name for each in models.iterdir()] == [NAME]
 
 
-def test_a_limit_on_speed_is_kept(hub, models, monkeypatch):
+def test_a_limit_on_speed_is_kept(place, models, monkeypatch):
     waits = []
     wait = transfer.Line.wait
     monkeypatch.setattr(transfer.Line, "wait", lambda self, seconds: waits.append(seconds) or wait(self, 0))
-    download(hub, models, bytes_per_second=100_000, parallel=1).run()
+    download(place, models, pace=Pace(100_000), parallel=1).run()
     total = sum(len(FILES[name]) for name in WANTED)
     assert max(waits) == pytest.approx(total / 100_000, rel=0.2)
