@@ -105,7 +105,8 @@ def _wait_until_healthy(url: str, process: "subprocess.Popen[bytes]", log: Path)
 
 def demo_model_dir(arguments: Sequence[str] = ()) -> Path:
     """The folder that holds the demo model: the first argument, or where `omlx pull demo` puts it; fetched if missing."""
-    from omlx.demo import ConsoleProgress, pull_demo
+    from omlx.demo import pull_demo
+    from omlx.downloads.stages import ConsoleProgress
 
     folder = Path(arguments[0]) if arguments else Path("~/.omlx/models").expanduser()
     with ConsoleProgress() as progress:

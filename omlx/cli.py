@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from omlx import __version__, options
+from omlx.convert_command import convert
 from omlx.origin import foreign_package
 from omlx.pull_command import pull, pull_demo_model
 from omlx.rm_command import rm
@@ -86,6 +87,7 @@ def models(context: click.Context, /, as_json: bool, **_options: Any) -> None:
         click.echo(line)
 
 
+main.add_command(convert)
 main.add_command(pull)
 main.add_command(search)
 main.add_command(rm)

@@ -100,7 +100,8 @@ def _place(source: str | None, name: str) -> tuple[str, str]:
 
 def pull_demo_model(into: Path) -> Path:
     """Fetch the demo model into a folder of models, with a bar; its folder."""
-    from omlx.demo import ConsoleProgress, pull_demo
+    from omlx.demo import pull_demo
+    from omlx.downloads.stages import ConsoleProgress
 
     with ConsoleProgress() as progress:
         return pull_demo(into, progress)

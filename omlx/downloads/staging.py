@@ -6,7 +6,6 @@ models/.pull-Name/parts/<key>   a file that isn't; the key stands for its path a
 models/.pull-Name/model/…       files that are, under their own names; becomes models/Name
 """
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -18,6 +17,7 @@ from typing import Any
 
 from actors.catalog.json_file import JsonFile
 from omlx.downloads.errors import OccupiedError
+from omlx.downloads.hold import hold
 from omlx.downloads.repository import Origin, RemoteFile
 
 PREFIX = ".pull-"
@@ -138,39 +138,8 @@ def held(model_dir: Path, name: str, origin: Origin) -> Iterator[Staging]:
     Raises `OccupiedError` at once when one has, and `OSError`.
     """
     folder = model_dir / f"{PREFIX}{name}"
-    lock = _lock(folder)
-    try:
+    with hold(folder, "fetching"):
         yield Staging(folder, origin)
-    finally:
-        os.close(lock)  # which unlocks it
-
-
-def _lock(folder: Path) -> int:
-    while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        except FileNotFoundError:
-            continue  # whoever had it has just finished, and taken the folder away
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_at(lock, folder / "lock"):
-                return lock
-        except BlockingIOError as error:
-            os.close(lock)
-            raise OccupiedError(f"Another process is fetching it already, in {folder}.") from error
-        except BaseException:
-            os.close(lock)
-            raise
-        os.close(lock)
-
-
-def _is_at(descriptor: int, path: Path) -> bool:
-    """Whether a path leads to an open file; it doesn't once that was deleted."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 def origin_of(model: Path) -> dict[str, Any] | None:

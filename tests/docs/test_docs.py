@@ -27,6 +27,10 @@ FOR_ONE_CALL = {
     "--sort",
     "--limit",
     "--all",
+    "--bits",
+    "--group-size",
+    "--mode",
+    "--dtype",
     "--yes",
     "--force",
 }  # what nobody would want for every call, so no variable has it

@@ -6,18 +6,15 @@ import logging
 
 import mlx.core as mx
 import pytest
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
 from transformers import PreTrainedTokenizerBase, dynamic_module_utils
 
 from actors.contracts import EngineOptions
 from actors.engine import text
 from actors.engine.loader import load_backend
 from actors.models import ModelInfo
-from benchmarks.random_model import SHAPES, make_model
 from scheduler.request import Request, Sequence
 from scheduler.step import Chunk, StepPlan
+from tests.mlx.tiny_folder import write_tiny
 
 OWN_CODE = ("modeling_x.py", "tokenization_x.py")
 MODELING = "from mlx_lm.models.llama import Model, ModelArgs\n"
@@ -30,16 +27,7 @@ class XTokenizer(PreTrainedTokenizerFast):
 @pytest.fixture
 def plain(tmp_path):
     """A tiny random llama."""
-    source = tmp_path / "tokenizer"
-    source.mkdir()
-    tokenizer = Tokenizer(WordLevel({"<end>": 0, **{f"w{token}": token for token in range(1, 64)}}, "<end>"))
-    tokenizer.pre_tokenizer = Whitespace()
-    tokenizer.add_special_tokens(["<end>"])
-    tokenizer.save(str(source / "tokenizer.json"))
-    (source / "config.json").write_text('{"eos_token_id": 0}')
-    (source / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<end>"}')
-    make_model(tmp_path / "random", SHAPES["tiny"], "float32", source)
-    return ModelInfo("random", tmp_path / "random", context_length=64)
+    return ModelInfo("random", write_tiny(tmp_path / "random"), context_length=64)
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from omlx.demo import MODEL_ID, ConsoleProgress, DownloadError, pull_demo, run_command
+from omlx.demo import MODEL_ID, DownloadError, pull_demo, run_command
+from omlx.downloads.stages import ConsoleProgress
 
 
 def names(folder):

@@ -3,6 +3,7 @@
 import json
 import signal
 import threading
+from unittest import mock
 
 import pytest
 from click.testing import CliRunner
@@ -12,7 +13,7 @@ from omlx.cli import main
 from omlx.downloads.console import DownloadConsole
 from omlx.downloads.download import Download
 from tests.fakes.downloads import NAME, REPO, WEIGHTS, model_files
-from tests.fakes.file_server import GOOD, Cut
+from tests.fakes.file_server import GOOD, Cut, Refuse
 
 pytestmark = pytest.mark.usefixtures("hub_environment")
 
@@ -123,3 +124,85 @@ def test_ctrl_c_ends_it_with_what_has_come_and_says_so(hub, tmp_path, monkeypatc
     hub.sent.clear()
     assert omlx("pull", REPO, "--hf-endpoint", hub.url).exit_code == 0
     assert hub.sent[WEIGHTS] == len(model_files()[WEIGHTS]) - 100_000
+
+
+@pytest.mark.parametrize(
+    "spelled", [(f"modelscope:{REPO}",), (REPO, "--source", "modelscope"), (f"modelscope:{REPO}", "--source", "modelscope")]
+)
+def test_a_model_is_pulled_from_modelscope_and_found(modelscope, tmp_path, spelled):
+    commit = modelscope.add(REPO, model_files())
+    done = omlx("pull", *spelled, "--ms-endpoint", f"{modelscope.url}/")
+    folder = tmp_path / ".omlx" / "models" / NAME
+    assert (done.exit_code, done.stdout) == (0, f"{NAME} is in {folder}\n")
+    origin = json.loads((folder / ".omlx-origin.json").read_text())
+    assert (origin["source"], origin["repository"], origin["commit"]) == ("modelscope", REPO, commit)
+    assert [each["id"] for each in json.loads(omlx("models", "--json").stdout)["models"]] == [NAME]
+
+
+def test_a_name_may_say_that_it_is_from_hugging_face(hub):
+    assert omlx("pull", f"hf:{REPO}", "--hf-endpoint", hub.url).exit_code == 0
+
+
+def test_a_name_and_an_option_that_say_different_places_are_a_mistake_in_typing():
+    done = omlx("pull", f"modelscope:{REPO}", "--source", "hf")
+    assert done.exit_code == 2
+    assert "is from modelscope, and --source says hf" in done.stderr
+
+
+@pytest.mark.parametrize("ended", ["", "/"])
+def test_where_modelscope_is_comes_from_the_first_that_says_it(modelscope, ended):
+    modelscope.add(REPO, model_files())
+    nowhere, here = "http://127.0.0.1:1", modelscope.url + ended
+    omlx("settings", "set", "ms_endpoint", here)
+    assert omlx("pull", f"modelscope:{REPO}").exit_code == 0
+    omlx("settings", "set", "ms_endpoint", nowhere)
+    several = {"MODELSCOPE_DOMAIN": here}
+    assert omlx("pull", f"modelscope:{REPO}", "--name", "b", **several).exit_code == 0
+    several |= {"MODELSCOPE_DOMAIN": nowhere, "MODELSCOPE_ENDPOINT": here}
+    assert omlx("pull", f"modelscope:{REPO}", "--name", "c", **several).exit_code == 0
+    several |= {"MODELSCOPE_ENDPOINT": nowhere, "OMLX_MS_ENDPOINT": here}
+    assert omlx("pull", f"modelscope:{REPO}", "--name", "d", **several).exit_code == 0
+    several |= {"OMLX_MS_ENDPOINT": nowhere}
+    assert omlx("pull", f"modelscope:{REPO}", "--name", "e", "--ms-endpoint", here, **several).exit_code == 0
+
+
+def test_a_host_alone_is_an_address_in_modelscope_s_own_variables_and_in_no_other():
+    asked = []
+    command = main.commands["pull"]
+    with mock.patch.object(command, "callback", lambda **params: asked.append(params["ms_endpoint"])):
+        omlx("pull", REPO, MODELSCOPE_DOMAIN="www.modelscope.ai")
+        omlx("pull", REPO, MODELSCOPE_ENDPOINT="mirror.example")
+    assert asked == ["https://www.modelscope.ai", "https://mirror.example"]
+    assert omlx("pull", REPO, OMLX_MS_ENDPOINT="mirror.example").exit_code == 2
+
+
+def test_an_unknown_name_on_modelscope_brings_those_that_are_like_it(modelscope):
+    modelscope.add(REPO, model_files())
+    done = omlx("pull", "modelscope:org/tiny-lama", "--ms-endpoint", modelscope.url)
+    assert done.exit_code == 1
+    assert done.stderr.startswith(f"Error: There is no model org/tiny-lama on {modelscope.url}, or it is private.")
+    assert done.stderr.endswith(f" Did you mean {REPO}?\n")
+
+
+def test_a_token_opens_a_gated_model_on_modelscope_and_is_not_printed(modelscope):
+    modelscope.add(REPO, model_files(), gated=True)
+    command = ("pull", f"modelscope:{REPO}", "--ms-endpoint", modelscope.url)
+    assert omlx(*command, HF_TOKEN=GOOD).exit_code == 1
+    done = omlx(*command, MODELSCOPE_API_TOKEN=GOOD)
+    assert done.exit_code == 0
+    assert GOOD not in done.output
+
+
+def test_half_of_a_model_on_modelscope_goes_on_from_hugging_face(hub, modelscope):
+    modelscope.add(REPO, model_files())
+    modelscope.fault(WEIGHTS, Cut(after=100_000), Refuse(429, {"retry-after": "7200"}))
+    assert omlx("pull", f"modelscope:{REPO}", "--ms-endpoint", modelscope.url).exit_code == 1
+    assert omlx("pull", REPO, "--hf-endpoint", hub.url).exit_code == 0
+    assert hub.sent[WEIGHTS] == len(model_files()[WEIGHTS]) - 100_000
+
+
+def test_the_command_that_would_finish_another_model_is_named_with_its_place(hub, modelscope):
+    modelscope.add("others/tiny-llama", model_files())
+    modelscope.fault(WEIGHTS, Cut(after=100_000), Refuse(429, {"retry-after": "7200"}))
+    assert omlx("pull", "modelscope:others/tiny-llama", "--ms-endpoint", modelscope.url).exit_code == 1
+    assert "`omlx pull modelscope:others/tiny-llama`" in omlx("pull", REPO, "--hf-endpoint", hub.url).stderr

@@ -115,6 +115,16 @@ def test_a_hub_that_can_not_be_asked_is_one_line(hub):
     assert f"{hub.url} answered 429" in done.stderr
 
 
+def test_modelscope_is_searched_where_it_is(modelscope):
+    modelscope.add("org/tiny", {}, library="mlx", downloads=5)
+    done = omlx("search", "tiny", "--source", "modelscope", "--json", "--ms-endpoint", modelscope.url)
+    document = json.loads(done.stdout)
+    assert (document["source"], document["endpoint"]) == ("modelscope", modelscope.url)
+    assert [(each["name"], each["downloads"], each["mlx"]) for each in document["models"]] == [("org/tiny", 5, True)]
+    omlx("settings", "set", "ms_endpoint", modelscope.url)
+    assert omlx("search", "tiny", "--source", "modelscope").stdout.startswith("org/tiny\t5\t")
+
+
 @pytest.mark.parametrize(
     "wrong", [(), ("x", "--limit", "0"), ("x", "--limit", "101"), ("x", "--sort", "size"), ("x", "--source", "demo")]
 )

@@ -35,6 +35,18 @@ def test_a_token_from_standard_input_is_kept_and_opens_a_gated_model(hub, tmp_pa
     assert omlx("token", "forget", "hf").output == f"No token is kept in {file}\n"
 
 
+def test_each_source_has_a_token_of_its_own(modelscope, tmp_path):
+    modelscope.add(REPO, model_files(), gated=True)
+    pull = ("pull", f"modelscope:{REPO}", "--ms-endpoint", modelscope.url)
+    omlx("token", "set", "hf", given=GOOD)
+    assert omlx(*pull).exit_code == 1
+    file = tmp_path / ".omlx" / "modelscope_token"
+    assert omlx("token", "set", "modelscope", given=GOOD).output == f"The token is kept in {file}\n"
+    assert omlx(*pull).exit_code == 0
+    assert "MODELSCOPE_API_TOKEN is set here" in omlx("token", "forget", "modelscope", MODELSCOPE_API_TOKEN="x").stderr
+    assert [each.name for each in file.parent.glob("*_token")] == ["hf_token"]
+
+
 def test_another_base_path(tmp_path):
     omlx("token", "set", "hf", "--base-path", tmp_path / "b", given=TYPED)
     assert (tmp_path / "b" / "hf_token").read_text() == f"{TYPED}\n"

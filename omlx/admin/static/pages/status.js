@@ -22,27 +22,28 @@ export function Status({ history, now }) {
 
 function Running({ model, history }) {
   const series = (name) => history.map((each) => each.engines[model.id]?.[name] ?? 0);
+  // There are no numbers before the first request.
   const engine = history[history.length - 1].engines[model.id];
   const left = model.ttl_seconds && model.idle_seconds !== null ? Math.max(model.ttl_seconds - model.idle_seconds, 0) : null;
+  const first = engine?.time_to_first_token ?? null;
   return html`
     <section class="card" aria-label=${model.id}>
       <div class="row"><h2 class="wide">${model.alias ?? model.id}</h2><span class="tag">${t(`type.${model.type}`)}</span>
         <span class=${model.loaded ? "good" : "warn"}>${t(`state.${model.state}`)}</span></div>
       ${model.reason && html`<p class="bad">${model.reason}</p>`}
-      ${engine && html`
-        <${Spark} values=${series("tokens_per_second")} label=${t("chart.tokens", { now: number(engine.tokens_per_second, 1) })} />
-        <dl class="grid">
-          <${Fact} name=${t("running")}>${number(engine.running)}</${Fact}>
-          <${Fact} name=${t("waiting")}>${number(engine.waiting)}</${Fact}>
-          <${Fact} name=${t("tokens_per_second")}>${number(engine.tokens_per_second, 1)}</${Fact}>
-          <${Fact} name=${t("ttft")}>${engine.time_to_first_token === null ? "–" : `${number(engine.time_to_first_token, 2)} s`}</${Fact}>
-          <${Fact} name=${t("memory")}>${bytes(model.memory_bytes)}</${Fact}>
-          <${Fact} name=${t("kv")}>${bytes(engine.kv_bytes)}</${Fact}>
-          <${Fact} name=${t("prefix")}>${bytes(engine.prefix_bytes)}</${Fact}>
-          <${Fact} name=${t("prefix_hits")}>${percent(engine.prefix_hit_rate)}</${Fact}>
-          <${Fact} name=${t("restarts")}>${number(model.engines.reduce((sum, each) => sum + each.restarts, 0))}</${Fact}>
-          <${Fact} name=${t("ttl")}>${left === null ? t("never") : duration(left)}</${Fact}>
-        </dl>`}
+      <${Spark} values=${series("tokens_per_second")} label=${t("chart.tokens", { now: number(engine?.tokens_per_second ?? 0, 1) })} />
+      <dl class="grid">
+        <${Fact} name=${t("running")}>${number(engine?.running ?? 0)}</${Fact}>
+        <${Fact} name=${t("waiting")}>${number(engine?.waiting ?? 0)}</${Fact}>
+        <${Fact} name=${t("tokens_per_second")}>${number(engine?.tokens_per_second ?? 0, 1)}</${Fact}>
+        <${Fact} name=${t("ttft")}>${first === null ? "–" : `${number(first, 2)} s`}</${Fact}>
+        <${Fact} name=${t("memory")}>${bytes(model.memory_bytes)}</${Fact}>
+        <${Fact} name=${t("kv")}>${bytes(engine?.kv_bytes)}</${Fact}>
+        <${Fact} name=${t("prefix")}>${bytes(engine?.prefix_bytes)}</${Fact}>
+        <${Fact} name=${t("prefix_hits")}>${percent(engine?.prefix_hit_rate)}</${Fact}>
+        <${Fact} name=${t("restarts")}>${number(model.engines.reduce((sum, each) => sum + each.restarts, 0))}</${Fact}>
+        <${Fact} name=${t("ttl")}>${left === null ? t("never") : duration(left)}</${Fact}>
+      </dl>
     </section>`;
 }
 

@@ -8,7 +8,16 @@ import pytest
 
 from omlx.downloads.errors import AccessError, InvalidTokenError, StorageError
 from omlx.downloads.hub import Hub
-from omlx.downloads.token import forget_token, hub_token, kept_token, store_token, token_file, variable_with_token
+from omlx.downloads.modelscope_client import ModelScope
+from omlx.downloads.token import (
+    forget_token,
+    hub_token,
+    kept_token,
+    modelscope_token,
+    store_token,
+    token_file,
+    variable_with_token,
+)
 
 pytestmark = pytest.mark.usefixtures("hub_environment")
 
@@ -75,6 +84,21 @@ def test_an_empty_token_is_none(tmp_path):
 
 def test_a_hub_does_not_show_its_token():
     assert "hf_secret" not in repr(Hub(token="hf_secret"))
+    assert "ms-secret" not in repr(ModelScope(token="ms-secret"))
+
+
+def test_modelscope_s_is_its_variable_s_before_its_file_s(tmp_path, monkeypatch):
+    assert modelscope_token(tmp_path) is None
+    write(tmp_path, "hf_file")
+    assert modelscope_token(tmp_path) is None
+    store_token(tmp_path, "modelscope", "ms-file")
+    assert modelscope_token(tmp_path) == "ms-file"
+    monkeypatch.setenv("MODELSCOPE_API_TOKEN", " ms-variable ")
+    assert modelscope_token(tmp_path) == "ms-variable"
+    monkeypatch.setenv("MODELSCOPE_API_TOKEN", "ms-secret x")
+    with pytest.raises(AccessError, match="The token in MODELSCOPE_API_TOKEN can't be one") as caught:
+        modelscope_token(tmp_path)
+    assert "ms-secret" not in str(caught.value)
 
 
 def test_a_token_is_kept_for_its_owner_alone_and_found(tmp_path):
