@@ -1,0 +1,47 @@
+"""Fetches the libraries of others that the page uses, as npm has them at the versions named here.
+
+    python -m omlx.admin.vendor        # needs npm
+"""
+
+import subprocess
+import tarfile
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+FOLDER = Path(__file__).parent / "static" / "vendor"
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """One package.
+
+    Attributes:
+        package: With its version, as npm takes it.
+        files: Where each of its files that is kept goes, by its path in the package.
+    """
+
+    package: str
+    files: dict[str, str]
+
+
+LIBRARIES = (
+    Library("htm@3.1.1", {"preact/standalone.module.js": "htm-preact.js", "LICENSE": "LICENSE.htm"}),
+    Library("preact@10.7.0", {"LICENSE": "LICENSE.preact"}),  # which is in htm's file
+)
+
+
+def fetch(library: Library, into: Path) -> None:
+    """Get a package's files into a folder. Raises `subprocess.CalledProcessError` where npm fails."""
+    with tempfile.TemporaryDirectory() as place:
+        done = subprocess.run(["npm", "pack", "--silent", library.package], cwd=place, check=True, capture_output=True, text=True)
+        with tarfile.open(Path(place) / done.stdout.strip()) as archive:
+            for name, kept in library.files.items():
+                found = archive.extractfile(f"package/{name}")
+                assert found is not None, f"{library.package} has no {name}"
+                (into / kept).write_bytes(found.read())
+
+
+if __name__ == "__main__":
+    for each in LIBRARIES:
+        fetch(each, FOLDER)
