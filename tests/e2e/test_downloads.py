@@ -9,7 +9,8 @@ import psutil
 import pytest
 
 from benchmarks.server import running_server
-from tests.fakes.hub import Stall, fake_hub
+from tests.fakes.file_server import Stall
+from tests.fakes.hub import fake_hub
 
 NAME = "SmolLM2-135M-Instruct"
 REPO = f"org/{NAME}"
