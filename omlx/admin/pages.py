@@ -22,7 +22,13 @@ _HEADERS = {
     # Asked again each time, and answered with 304 while it is the same: an update is seen at once.
     "cache-control": "no-cache",
 }
-_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".json": "application/json", ".svg": "image/svg+xml"}
+_TYPES = {
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".css": "text/css",
+    ".json": "application/json",
+    ".svg": "image/svg+xml",
+}
 
 
 def admin_pages(guard: Callable[[Request], Awaitable[None]]) -> APIRouter:

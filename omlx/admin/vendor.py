@@ -1,6 +1,6 @@
 """Fetches the libraries of others that the page uses, as npm has them at the versions named here.
 
-    python -m omlx.admin.vendor        # needs npm
+python -m omlx.admin.vendor        # needs npm
 """
 
 import subprocess
@@ -28,6 +28,8 @@ class Library:
 LIBRARIES = (
     Library("htm@3.1.1", {"preact/standalone.module.js": "htm-preact.js", "LICENSE": "LICENSE.htm"}),
     Library("preact@10.7.0", {"LICENSE": "LICENSE.preact"}),  # which is in htm's file
+    Library("marked@18.2.1", {"lib/marked.esm.js": "marked.js", "LICENSE": "LICENSE.marked"}),
+    Library("dompurify@3.5.0", {"dist/purify.es.mjs": "purify.js", "LICENSE": "LICENSE.dompurify"}),
 )
 
 
