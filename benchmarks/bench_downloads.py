@@ -20,7 +20,8 @@ from typing import Any
 import httpx
 
 from benchmarks import local_hub
-from benchmarks.client import Recording, greedy, record
+from benchmarks.client import Recording
+from benchmarks.endless import keep_streaming
 from benchmarks.report import finish, new_document, table
 from benchmarks.server import demo_model_dir, running_server
 from benchmarks.stats import percentile
@@ -38,15 +39,6 @@ class Window:
     downloading: bool
     began: float
     ended: float
-
-
-async def keep_streaming(url: str, model: str, number: int, recordings: list[Recording]) -> None:
-    """One stream after the other."""
-    while True:
-        recordings.append(Recording())
-        await record(url, greedy(model, f"Count from {number} on.", _TOKENS, ignore_eos=True), recordings[-1])
-        if recordings[-1].error is not None:
-            raise RuntimeError(recordings[-1].error)
 
 
 async def fetch_all(http: httpx.AsyncClient, models: int, folder: Path) -> None:
@@ -69,7 +61,9 @@ async def measure(url: str, model: str, folder: Path, options: argparse.Namespac
     recordings: list[Recording] = []
     windows: list[Window] = []
     async with httpx.AsyncClient(base_url=url, timeout=60) as http, asyncio.TaskGroup() as group:
-        streams = [group.create_task(keep_streaming(url, model, number, recordings)) for number in range(options.streams)]
+        streams = [
+            group.create_task(keep_streaming(url, model, number, _TOKENS, recordings)) for number in range(options.streams)
+        ]
         while sum(bool(each.pieces) for each in recordings) < options.streams:  # noqa: ASYNC110 - it is the server that is waited for
             await asyncio.sleep(0.1)
         await fetch_all(http, options.models, folder)  # starts the process that downloads

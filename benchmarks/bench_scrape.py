@@ -21,7 +21,8 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.client import Recording, greedy, record
+from benchmarks.client import Recording
+from benchmarks.endless import keep_streaming
 from benchmarks.report import finish, new_document, table
 from benchmarks.server import demo_model_dir, running_server
 from benchmarks.stats import percentile
@@ -53,15 +54,6 @@ def folder_of(model: Path | None) -> Iterator[tuple[Path, str]]:
         yield Path(folder), "tiny"
 
 
-async def keep_streaming(url: str, model: str, number: int, recordings: list[Recording]) -> None:
-    """One stream after the other."""
-    while True:
-        recordings.append(Recording())
-        await record(url, greedy(model, f"Count from {number} on.", _TOKENS, ignore_eos=True), recordings[-1])
-        if recordings[-1].error is not None:
-            raise RuntimeError(recordings[-1].error)
-
-
 async def scrape(http: httpx.AsyncClient, interval: float, until: float, seconds: list[float]) -> None:
     """Scrape at an interval until a time, the first time at once."""
     while (began := time.monotonic()) < until:
@@ -76,7 +68,9 @@ async def measure(url: str, model: str, options: argparse.Namespace) -> tuple[li
     scrapes: list[float] = []
     windows: list[tuple[bool, float, float]] = []
     async with httpx.AsyncClient(base_url=url, timeout=60) as http, asyncio.TaskGroup() as group:
-        streams = [group.create_task(keep_streaming(url, model, number, recordings)) for number in range(options.streams)]
+        streams = [
+            group.create_task(keep_streaming(url, model, number, _TOKENS, recordings)) for number in range(options.streams)
+        ]
         while sum(bool(each.pieces) for each in recordings) < options.streams:  # noqa: ASYNC110 - it is the server that is waited for
             await asyncio.sleep(0.1)
         await asyncio.sleep(_WARM_SECONDS)
