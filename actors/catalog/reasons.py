@@ -25,14 +25,13 @@ class Reason(StrEnum):
     PYTORCH = (
         "Its weights are PyTorch files ({what}), which MLX doesn't load. Either "
         + _READY
-        + ", or save it as safetensors and run "
-        "`mlx_lm.convert --hf-path <that> --mlx-path <new folder>`."
+        + ", or save it as safetensors: that is served "
+        "as it is, and `omlx convert` makes it smaller."
     )
     GGUF = (
         "Its weights are GGUF ({what}), which is llama.cpp's format. Either "
         + _READY
-        + ", or run `mlx_lm.convert --hf-path <the original "
-        "model> --mlx-path <new folder>`."
+        + ", or fetch the original model with `omlx pull`, and make it smaller with `omlx convert`."
     )
     LORA = (
         "It is a LoRA adapter without its base model. Fuse them: `mlx_lm.fuse --model <base model> --adapter-path <this folder> "

@@ -16,9 +16,9 @@ WHOLE = safetensors({"a": ("F32", (100,))})
 FOLDERS = [
     ({"config.json": CONFIG, "pytorch_model.bin": "x"}, Reason.PYTORCH, "pytorch_model.bin"),
     ({"consolidated.00.pth": "x", "consolidated.01.pth": "x"}, Reason.PYTORCH, "and 1 more"),
-    ({"config.json": CONFIG, "model.pt": "x"}, Reason.PYTORCH, "mlx_lm.convert"),
+    ({"config.json": CONFIG, "model.pt": "x"}, Reason.PYTORCH, "omlx convert"),
     ({"Model-Q4_K_M.gguf": "x"}, Reason.GGUF, "Model-Q4_K_M.gguf"),
-    ({"config.json": CONFIG, "model.gguf": "x"}, Reason.GGUF, "mlx_lm.convert"),
+    ({"config.json": CONFIG, "model.gguf": "x"}, Reason.GGUF, "omlx convert"),
     ({"adapters.safetensors": EMPTY_WEIGHTS, "adapter_config.json": "{}"}, Reason.LORA, "mlx_lm.fuse"),
     ({"adapter_model.safetensors": EMPTY_WEIGHTS, "adapter_config.json": "{}", "config.json": CONFIG}, Reason.LORA, "base"),
     ({"0000100_adapters.safetensors": EMPTY_WEIGHTS}, Reason.LORA, "adapter"),

@@ -16,6 +16,7 @@ from omlx.conversion.conversion import PREFIX, Means, convert, model_in
 from omlx.conversion.errors import ConversionError
 from omlx.conversion.target import Quantization, Target
 from omlx.downloads.errors import OccupiedError, StorageError, UnsuitableError
+from omlx.downloads.hold import hold
 from tests.fakes.disk import write_llama
 
 ROOT = Path(__file__).parents[4]
@@ -34,12 +35,15 @@ class Told:
 
     def __init__(self):
         self.stages = []
+        self.totals = {}
+        self.done = []
 
     def stage(self, name, total):
         self.stages.append(name)
+        self.totals[name] = total
 
     def advance(self, done):
-        pass
+        self.done.append(done)
 
 
 @pytest.fixture
@@ -106,6 +110,38 @@ def test_what_fails_says_why_and_leaves_nothing(source, models, program, said):
 def test_a_converter_that_aborts_on_its_way_out_has_done_its_work(source, models):
     run(source, models, GOOD + "sys.stdout.flush(); os.abort()\n")
     assert left(models) == ["made"]
+
+
+def test_what_is_written_is_told_against_what_is_expected(source, models):
+    half_done = "os.makedirs(folder)\nopen(folder + '/model.safetensors', 'w').write('x')\nprint('wrote')\nsys.stdin.read(1)"
+    told = Told()
+    told.advance = lambda done: told.done.append(done) or (_ for _ in ()).throw(KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        convert(source, models, "made", Target(), told, means(PREAMBLE + half_done))
+    assert (told.stages, told.totals, told.done) == (
+        ["Writing made"],
+        {"Writing made": 4},
+        [1],
+    )  # a float32 number, of which a byte
+    assert left(models) == []
+
+
+def test_two_processes_do_not_make_one_model(source, models):
+    with hold(models / f"{PREFIX}made", "making"):
+        with pytest.raises(OccupiedError, match="Another process is making it already"):
+            run(source, models)
+        run(source, models, name="other")  # and leaves the first at work
+        assert left(models) == [f"{PREFIX}made", "other"]
+
+
+def test_folders_and_links_that_are_no_conversion_s_stay(source, models, tmp_path):
+    write_llama(models / f"{PREFIX}mine")
+    elsewhere = write_llama(tmp_path / "elsewhere")
+    (elsewhere / "lock").touch()
+    (models / f"{PREFIX}link").symlink_to(elsewhere)
+    run(source, models)
+    assert left(models) == [f"{PREFIX}link", f"{PREFIX}mine", "made"]
+    assert (elsewhere / "config.json").exists()
 
 
 def test_what_a_killed_process_left_is_no_model_and_is_cleaned_up(source, models):
