@@ -141,8 +141,14 @@ def test_from_no_model_to_one_that_answers_and_is_unloaded(page, complaints, ser
     picture(page, "status")
 
     go(page, "Models")
+    page.get_by_role("button", name=f"Make default {NAME}").click()
+    expect(page.get_by_text("default", exact=True)).to_be_visible()
     page.get_by_role("button", name=f"Unload {NAME}").click()
     expect(page.get_by_text("not loaded", exact=True)).to_be_visible()
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name=f"Delete {NAME}").click()
+    expect(page.get_by_text("There is no model yet.")).to_be_visible()
+    assert httpx.get(f"{server.url}/v1/models").json()["data"] == []
 
 
 def test_in_chinese_on_a_phone_by_keyboard(page):

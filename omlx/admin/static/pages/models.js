@@ -26,7 +26,19 @@ export function Models({ now }) {
 
 function Model({ model, failed }) {
   const path = `/v1/models/${encodeURI(model.id)}`;
+  const own = `/admin/api/models/${encodeURI(model.id)}`;
   const isUp = model.engines.length > 0;
+  const turn = async (setting, to) => {
+    const { revision } = await call("GET", `${own}/settings`);
+    await call("PATCH", `${own}/settings`, { revision, [setting]: to || null });
+  };
+  const toggle = (setting, on, off) => {
+    const word = t(model[setting] ? off : on);
+    return html`<${Doing} act=${() => turn(setting, !model[setting])} failed=${failed} label="${word} ${model.id}">${word}</${Doing}>`;
+  };
+  const remove = async () => {
+    if (confirm(t("delete.sure", { name: model.id, size: bytes(model.size_bytes), path: model.path }))) await call("DELETE", own);
+  };
   return html`
     <section class="card" aria-label=${model.id}>
       <div class="row"><h2 class="wide">${model.alias ? `${model.alias} (${model.id})` : model.id}</h2>
@@ -48,6 +60,10 @@ function Model({ model, failed }) {
         ${isUp
           ? html`<${Doing} act=${() => call("POST", `${path}/unload`)} failed=${failed} label="${t("unload")} ${model.id}">${t("unload")}</${Doing}>`
           : html`<${Doing} main act=${() => call("POST", `${path}/load`)} failed=${failed} label="${t("load")} ${model.id}">${t("load")}</${Doing}>`}
+        ${toggle("is_pinned", "pin", "pin.not")}
+        ${toggle("is_default", "make_default", "make_default.not")}
+        ${toggle("is_hidden", "hide", "hide.not")}
+        ${!isUp && html`<${Doing} act=${remove} failed=${failed} label="${t("delete")} ${model.id}">${t("delete")}</${Doing}>`}
       </div>
     </section>`;
 }
