@@ -64,7 +64,7 @@ def _reranker(model: ModelInfo, tokenizer: Any, trusted: bool) -> tuple[Encoder,
 
         network, _ = load_model(model.path, lazy=True, trust_remote_code=trusted)
         yes, no = (_token(tokenizer, word) for word in ("yes", "no"))
-        return YesOrNo(for_this_device(network), Questions(tokenizer, longest).read, yes, no), longest
+        return YesOrNo(for_this_device(network, generates=False), Questions(tokenizer, longest).read, yes, no), longest
     raise ValueError(f"a reranker of model_type '{model.architecture}' judges pictures too, which oMLX doesn't do")
 
 
@@ -76,7 +76,7 @@ def _exact(network: Any) -> Any:
         for module in network.modules():
             if type(module) is nn.GELU:
                 module._approx = "none"  # noqa: SLF001 - a layer can't be made anew where it stands
-    return for_this_device(network)
+    return for_this_device(network, generates=False)
 
 
 def _longest(model: ModelInfo, tokenizer: Any, more: int | None = None) -> int:

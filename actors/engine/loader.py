@@ -75,7 +75,7 @@ def load_backend(model: ModelInfo, options: EngineOptions = _DEFAULT) -> Backend
     trusted = allow_own_code(model, options)
     loaded = load_vision(model.path, trusted) if model.type.sees else _load_text(model, trusted)
     device = device_kind()
-    weights_of = for_this_device(loaded.weights)
+    weights_of = for_this_device(loaded.weights, generates=True)
     head = look_at_last_position(weights_of)
     pictures = taken_pictures(loaded, head)
     network, tokenizer, config = loaded.network, loaded.tokenizer, loaded.config
@@ -133,10 +133,10 @@ def warnings() -> tuple[str, ...]:
     return (f"No fast BLAS was found: {CURE}.",) if device_kind() == "cpu" and _blas is None else ()
 
 
-def for_this_device(network: Any) -> Any:
+def for_this_device(network: Any, *, generates: bool) -> Any:
     """A network that was loaded lazily, its weights in memory and as this machine computes best with them."""
     if device_kind() == "cpu":
-        _for_cpu(network)
+        _for_cpu(network, generates=generates)
     mx.eval(network.parameters())
     network.eval()
     return network
@@ -163,11 +163,11 @@ def _spare_bytes(total: int, weights: int) -> int:
     return max(total // 2 - weights, total // 20)
 
 
-def _for_cpu(network: Any) -> None:
+def _for_cpu(network: Any, *, generates: bool) -> None:
     """Make weights dense float32: MLX's CPU kernels for quantized and half precision are tens to hundreds of times slower."""
     dequantize_model(network)  # in place
     network.set_dtype(mx.float32)
-    cpu.tune()
+    cpu.tune(at_once=not generates)
     cpu.tune_products(network)
     cpu.tune_activations(network)
     _log.info("running on the CPU: weights are held as dense float32")

@@ -60,7 +60,7 @@ def gelu(x: mx.array) -> mx.array:
 def attention(queries: mx.array, keys: mx.array, values: mx.array, scale: float, mask: Any) -> mx.array:
     """Scaled dot-product attention with grouped queries, as `mx.fast.scaled_dot_product_attention`.
 
-    By MKL where it is there. Else queries of a group share one matrix product, and the weights are normalised after they are applied.
+    Queries of a group share one matrix product, and the weights are normalised after they are applied.
 
     Args:
         queries: float32 (rows, heads, length, size).
@@ -75,10 +75,7 @@ def attention(queries: mx.array, keys: mx.array, values: mx.array, scale: float,
     """
     rows, heads, length, _ = queries.shape
     groups, span = keys.shape[1], keys.shape[2]
-    count = rows * heads * length * span
-    if count >= (_SMALL if length == 1 else _FEW) and mkl.is_open():
-        return mkl.attention(queries, keys, values, scale, _bias(mask, length, span))
-    if count < _SMALL:
+    if rows * heads * length * span < _SMALL:
         return mx.fast.scaled_dot_product_attention(queries, keys, values, scale=scale, mask=mask)
     share = heads // groups
     scores = (queries * (scale * _LOG2_E)).reshape(rows, groups, share * length, -1) @ keys.swapaxes(-1, -2)
@@ -93,6 +90,14 @@ def attention(queries: mx.array, keys: mx.array, values: mx.array, scale: float,
     weights = exp2(scores - mx.max(scores, axis=-1, keepdims=True))
     mixed = (weights @ values) / mx.sum(weights, axis=-1, keepdims=True)
     return mixed.reshape(rows, heads, length, -1)
+
+
+def attention_at_once(queries: mx.array, keys: mx.array, values: mx.array, scale: float, mask: Any) -> mx.array:
+    """The same by MKL, where it is there: evaluated at once, with everything before it. See `attention` for what is taken and given."""
+    length, span = queries.shape[2], keys.shape[2]
+    if queries.size // queries.shape[-1] * span >= _FEW and mkl.is_open():
+        return mkl.attention(queries, keys, values, scale, _bias(mask, length, span))
+    return attention(queries, keys, values, scale, mask)
 
 
 def _bias(mask: mx.array | str | None, length: int, span: int) -> mx.array | None:
@@ -144,10 +149,14 @@ def tune_activations(model: Any) -> None:
             module.__class__ = _Gelu
 
 
-def tune() -> None:
+def tune(*, at_once: bool) -> None:
     """Let every model of mlx-lm and mlx-vlm in this process use these functions, in place of those that its module imported by name.
 
     Call once a model has been loaded: modules that are imported later keep the slow ones, which are as right.
+
+    Args:
+        at_once: Whether attention is `attention_at_once`. It isn't for a model that generates: the step after is put together while
+            one is computed, and would be computed before the tokens of that one go out.
     """
     slow_swiglu = activations.swiglu
 
@@ -159,11 +168,13 @@ def tune() -> None:
         base = sys.modules.get(f"{library}.base")
         if base is not None:
             slow = base.scaled_dot_product_attention
-            _replace(f"{library}.", "scaled_dot_product_attention", slow, _attending(slow))
+            _replace(
+                f"{library}.", "scaled_dot_product_attention", slow, _attending(slow, attention_at_once if at_once else attention)
+            )
 
 
-def _attending(slow: Callable[..., Any]) -> Callable[..., Any]:
-    """A library's own attention, done by `attention` where that can."""
+def _attending(slow: Callable[..., Any], quick: Callable[..., mx.array]) -> Callable[..., Any]:
+    """A library's own attention, done by a quick one where that can."""
 
     def attend(
         queries: mx.array, keys: Any, values: Any, cache: Any, scale: float, mask: Any, sinks: mx.array | None = None
@@ -171,7 +182,7 @@ def _attending(slow: Callable[..., Any]) -> Callable[..., Any]:
         plain = isinstance(keys, mx.array) and not hasattr(cache, "bits") and sinks is None
         if not plain or queries.dtype != mx.float32:
             return slow(queries, keys, values, cache, scale=scale, mask=mask, sinks=sinks)
-        return attention(queries, keys, values, scale, mask)
+        return quick(queries, keys, values, scale, mask)
 
     return attend
 

@@ -52,7 +52,7 @@ def separate(kind):
 
 def packed(kind):
     model = tiny_model(kind)
-    cpu.tune()
+    cpu.tune(at_once=False)
     head = look_at_last_position(model)
     model = Counting(model)
     return model, PackedRunner(model, head)

@@ -24,7 +24,7 @@ def packed(request, monkeypatch):
 
     def make(kind):
         model = tiny_model(kind)
-        cpu.tune()
+        cpu.tune(at_once=False)
         head = look_at_last_position(model)
         assert can_pack(model, VOCABULARY)
         return tiny_model(kind), PackedRunner(model, head)
@@ -77,7 +77,7 @@ def test_what_is_said_survives_preemption_and_long_rows(packed):
 
 
 def test_models_that_dont_ask_their_caches_are_told_apart():
-    cpu.tune()
+    cpu.tune(at_once=False)
     assert {kind: can_pack(tiny_model(kind), VOCABULARY) for kind in ("llama", "moe", "sliding", "hybrid")} == {
         "llama": True,
         "moe": True,

@@ -67,7 +67,7 @@ class Served:
         self.kind = kind
         self.needs_checkpoints = kind not in PLAIN
         model = tiny_model(kind)
-        cpu.tune()
+        cpu.tune(at_once=False)
         self.model = Counting(model)
         self.runner = PackedRunner(self.model, look_at_last_position(model)) if packed else MlxRunner(self.model)
         config = {"max_step_tokens": 50, "kv_cost": KvCost(per_token=1, fixed=8 * self.needs_checkpoints)} | config
