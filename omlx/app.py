@@ -9,6 +9,8 @@ from fastapi import APIRouter, Depends, FastAPI
 from starlette.middleware import Middleware
 
 from omlx import __version__
+from omlx.access.access import Access
+from omlx.access.usage import KeyUsage
 from omlx.admin.pages import admin_pages
 from omlx.api.admin import SettingsChange, admin_routes
 from omlx.api.body import schemas
@@ -19,9 +21,11 @@ from omlx.api.downloads import download_routes
 from omlx.api.embedding_shapes import EmbeddingRequest
 from omlx.api.embeddings import embedding_routes
 from omlx.api.errors import HANDLERS
+from omlx.api.guard import Guard
 from omlx.api.health import health_routes
 from omlx.api.images import ImageReader
 from omlx.api.keep_alive import DEFAULT_SECONDS
+from omlx.api.keys import LimitsShown, NewKey, key_routes
 from omlx.api.live import live_routes
 from omlx.api.middleware import DEFAULT_MAX_BODY_BYTES, BodyLimit, RequestId, RequestRecords, UnforeseenErrors
 from omlx.api.models import model_routes
@@ -32,6 +36,7 @@ from omlx.api.reading import Reading
 from omlx.api.removal import removal_routes
 from omlx.api.rerank import rerank_routes
 from omlx.api.rerank_shapes import RerankRequest
+from omlx.api.session import PasswordChange, SignIn, session_routes
 from omlx.api.streaming import Answering
 from omlx.metrics.metrics import Metrics
 from omlx.metrics.routes import metrics_routes
@@ -47,6 +52,7 @@ class _App(FastAPI):
         schema = super().openapi()
         schema["components"]["schemas"].update(
             schemas([ChatRequest, CompletionRequest, EmbeddingRequest, RerankRequest, SettingsChange, DownloadRequest])
+            | schemas([SignIn, PasswordChange, NewKey, LimitsShown])
         )
         return schema
 
@@ -59,6 +65,8 @@ def create_app(
     observers: Sequence[RequestObserver] = (),
     images: ImageReader | None = None,
     downloads: Downloads | None = None,
+    access: Access | None = None,
+    usage: KeyUsage | None = None,
     admin_hosts: Sequence[str] = (),
     roots: Sequence[Path] = (),
     lifespan: Lifespan | None = None,
@@ -72,6 +80,8 @@ def create_app(
         observers: Who is told of every request, besides the metrics.
         images: Who reads the pictures of conversations.
         downloads: Who fetches models; without it, there are no routes for that.
+        access: Who may use models and administer the server; without it, everybody may.
+        usage: Who counts what each key has; goes with `access`.
         admin_hosts: Host names by which administration may be called, besides this machine's own.
         roots: The folders that models are looked for in, which stay when models in them are removed.
         lifespan: What to run around serving.
@@ -89,6 +99,7 @@ def create_app(
             Middleware(RequestId),
             Middleware(RequestRecords, observers=[metrics.requests, *observers]),
             Middleware(UnforeseenErrors),
+            *([Middleware(Guard, access=access, usage=usage)] if access is not None and usage is not None else []),
             Middleware(BodyLimit, max_bytes=max_body_bytes),
         ],
     )
@@ -106,6 +117,9 @@ def create_app(
     if downloads is not None:
         administration.include_router(download_routes(downloads))
     administration.include_router(removal_routes(services, roots))
+    if access is not None and usage is not None:
+        administration.include_router(session_routes(access))
+        administration.include_router(key_routes(access, usage))
     app.include_router(administration)
     app.include_router(admin_pages(guard))
     app.include_router(health_routes(services))

@@ -1,6 +1,7 @@
 """The `omlx` command."""
 
 import json
+import os
 import sys
 from typing import Any
 
@@ -8,12 +9,16 @@ import click
 
 from omlx import __version__, options
 from omlx.convert_command import convert
+from omlx.key_command import key
 from omlx.origin import foreign_package
+from omlx.password_command import password
 from omlx.pull_command import pull, pull_demo_model
 from omlx.rm_command import rm
 from omlx.search_command import search
 from omlx.settings_commands import settings
 from omlx.token_command import token
+
+_SHORTEST_KEY = 8  # characters of one that a person made up
 
 
 class _Group(click.Group):
@@ -43,14 +48,28 @@ def main() -> None:
 @click.option(
     "--demo", is_flag=True, envvar="OMLX_DEMO", help="Fetch the demo model first when there is no model.", show_envvar=True
 )
+@click.option(
+    "--api-key",
+    metavar="KEY",
+    envvar="OMLX_API_KEY",
+    help="An administrator's key that clients must send, 8 characters or more. `omlx key` makes others.",
+    show_envvar=True,
+)
 @click.pass_context
-def serve(context: click.Context, /, demo: bool, **_options: Any) -> None:
+def serve(context: click.Context, /, demo: bool, api_key: str | None, **_options: Any) -> None:
     """Start the server. Each model is loaded by the first request to it.
 
     What is not given here holds as `omlx settings` has it.
     """
     from omlx.logs import configure_logging
 
+    os.environ.pop("OMLX_API_KEY", None)  # engines, which inherit the environment, have no use for it
+    if api_key is not None and (
+        len(api_key) < _SHORTEST_KEY or not api_key.isascii() or not api_key.isprintable() or " " in api_key
+    ):
+        raise click.BadParameter(
+            f"A key has {_SHORTEST_KEY} or more printable ASCII characters, and no space.", param_hint="--api-key"
+        )
     asked = options.process_settings(context, options.settings_store(context))
     configure_logging(asked.log_level, asked.log_format)
     if demo:
@@ -61,7 +80,7 @@ def serve(context: click.Context, /, demo: bool, **_options: Any) -> None:
             pull_demo_model(asked.model_dirs[0])
     from omlx.server import serve as run
 
-    run(asked)
+    run(asked, api_key)
 
 
 @main.command()
@@ -88,6 +107,8 @@ def models(context: click.Context, /, as_json: bool, **_options: Any) -> None:
 
 
 main.add_command(convert)
+main.add_command(key)
+main.add_command(password)
 main.add_command(pull)
 main.add_command(search)
 main.add_command(rm)

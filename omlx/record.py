@@ -19,6 +19,8 @@ class RequestRecord:
         received: When its headers were there.
         received_at: The same, in seconds since 1970.
         traceparent: The W3C trace context that it came with; empty without one.
+        key_id: The id of the API key that it came with; empty without one that counts.
+        key_name: What people call that.
         endpoint: The route's path, or `unmatched`.
         status: The answer's HTTP status; 499 when the client left before there was one, 0 when the server ended.
         ended: When the answer, or what was sent of it, was out.
@@ -42,6 +44,8 @@ class RequestRecord:
     received: float
     received_at: float
     traceparent: str = ""
+    key_id: str = ""
+    key_name: str = ""
     endpoint: str = "unmatched"
     status: int = 0
     ended: float = 0.0

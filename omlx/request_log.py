@@ -66,6 +66,7 @@ def request_fields(record: RequestRecord) -> dict[str, Any]:
     taken = record.prompt_tokens > 0
     fields = {
         "request_id": record.request_id,
+        "key": record.key_name or None,
         "method": record.method,
         "endpoint": record.endpoint,
         "status": record.status or None,

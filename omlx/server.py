@@ -20,6 +20,10 @@ from actors.errors import OmlxError
 from actors.logs import LogConfig
 from actors.models import ModelType
 from actors.runtime import RayRuntime, RuntimeConfig
+from omlx.access.access import Access
+from omlx.access.access_file import AccessFile
+from omlx.access.usage import KeyUsage
+from omlx.api.caller import is_loopback
 from omlx.app import create_app
 from omlx.downloads.service import DownloadService
 from omlx.record import RequestObserver
@@ -41,13 +45,19 @@ class ServerError(OmlxError):
     """The server can't start."""
 
 
-def serve(settings: ServeSettings) -> None:
+def serve(settings: ServeSettings, api_key: str | None = None) -> None:
     """Serve until interrupted.
 
-    Raises `ServerError` when the address can't be had, Ray doesn't start, or packages are missing for what is asked.
+    Args:
+        settings: What is asked for.
+        api_key: An administrator's key that counts as long as this server runs.
+
+    Raises `ServerError` when the address can't be had, nobody would need a key where other machines can reach it, Ray doesn't start, or
+    packages are missing for what is asked; `AccessFileError`.
     """
     _check_packages(settings)
     _name_hub(settings)
+    access = _access(settings, api_key)
     listener = _listen(settings.host, settings.port)
     settings.base_path.mkdir(parents=True, exist_ok=True)
     run_dir = settings.base_path / "run"
@@ -67,7 +77,7 @@ def serve(settings: ServeSettings) -> None:
         except Exception as error:
             raise ServerError(f"Ray did not start: {error}") from error
         telemetry = _telemetry(settings, listener)
-        _run_http(listener, runtime, settings, [telemetry.observer] if telemetry is not None else [])
+        _run_http(listener, runtime, settings, access, [telemetry.observer] if telemetry is not None else [])
     except KeyboardInterrupt:
         pass
     finally:
@@ -81,6 +91,32 @@ def serve(settings: ServeSettings) -> None:
         runtime.stop()
         if telemetry is not None:
             telemetry.join()
+
+
+def _access(settings: ServeSettings, api_key: str | None) -> Access:
+    """The rules for this address. Raises `ServerError` where other machines could use it, or administer it, as they like."""
+    is_exposed = not _leads_here_alone(settings.host)
+    access = Access(AccessFile(settings.base_path), option_key=api_key, is_exposed=is_exposed)
+    if is_exposed and not access.can_be_used():
+        raise ServerError(
+            f"Listening on {settings.host} lets other machines in, so a key is needed. Give one with --api-key or in OMLX_API_KEY, or make "
+            "one: `omlx key add NAME --admin`. With 127.0.0.1, this machine alone can reach the server."
+        )
+    if is_exposed and not access.can_be_administered():
+        raise ServerError(
+            f"Listening on {settings.host} lets other machines in, so the administration needs a password: `omlx password set`, or an "
+            "administrator's key: `omlx key add NAME --admin`."
+        )
+    return access
+
+
+def _leads_here_alone(host: str) -> bool:
+    """Whether no other machine can reach an address, or the addresses of a name."""
+    try:
+        found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
+    except OSError:
+        return False
+    return all(is_loopback(str(address[0])) for *_, address in found)
 
 
 def _check_packages(settings: ServeSettings) -> None:
@@ -135,28 +171,38 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _run_http(
-    listener: socket.socket, runtime: RayRuntime, settings: ServeSettings, observers: Sequence[RequestObserver]
+    listener: socket.socket,
+    runtime: RayRuntime,
+    settings: ServeSettings,
+    access: Access,
+    observers: Sequence[RequestObserver],
 ) -> None:
     catalog = runtime.catalog()
     services = Services(catalog, runtime.engines())
     downloads = DownloadService(settings, lambda: any(stats.running for stats in services.engine_stats().values()))
 
+    usage = KeyUsage(settings.base_path)
+
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await services.start()
+        await usage.start()
         await downloads.start()
-        _say_what_is_served(await catalog.served(), listener, settings.log_format)
+        _say_what_is_served(await catalog.served(), listener, settings.log_format, needs_key=access.needs_key(access.file.kept()))
         try:
             yield
         finally:
             await downloads.stop()
             await services.stop()
+            await usage.stop()
 
     config = uvicorn.Config(
         create_app(
             services,
             observers=[RequestLog(), *observers],
             downloads=downloads,
+            access=access,
+            usage=usage,
             admin_hosts=settings.admin_hosts,
             roots=settings.roots,
             lifespan=lifespan,
@@ -189,7 +235,7 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def _say_what_is_served(served: Sequence[Served], listener: socket.socket, log_format: str) -> None:
+def _say_what_is_served(served: Sequence[Served], listener: socket.socket, log_format: str, *, needs_key: bool) -> None:
     """To people with something to type; to programs as a line like the others."""
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -200,16 +246,17 @@ def _say_what_is_served(served: Sequence[Served], listener: socket.socket, log_f
         _log.info("serving", extra={"url": f"{url}/v1", "models": len(models)})
         return
     name = _example(models)
+    header = " -H 'Authorization: Bearer KEY'" if needs_key else ""
     sys.stderr.write(f"""
 oMLX serves {len(models)} model{"" if len(models) == 1 else "s"} on {url}/v1. Ctrl-C ends it. Type in another terminal:
 
-  curl {url}/v1/chat/completions -d '{{"model": "{name}", "stream": true,
+  curl {url}/v1/chat/completions{header} -d '{{"model": "{name}", "stream": true,
     "messages": [{{"role": "user", "content": "What is the capital of France?"}}]}}'
 
 or in Python, after pip install openai:
 
   from openai import OpenAI
-  client = OpenAI(base_url="{url}/v1", api_key="none")
+  client = OpenAI(base_url="{url}/v1", api_key="{"KEY" if needs_key else "none"}")
   messages = [{{"role": "user", "content": "What is the capital of France?"}}]
   print(client.chat.completions.create(model="{name}", messages=messages).choices[0].message.content)
 

@@ -26,6 +26,18 @@ from actors.errors import (
     StaleRevisionError,
     WrongModelTypeError,
 )
+from omlx.access.errors import (
+    AccessFileError,
+    AttemptsError,
+    InvalidKeyError,
+    InvalidPasswordError,
+    LimitError,
+    NoKeyError,
+    NotAdminError,
+    NotSignedInError,
+    UnknownKeyError,
+    WrongSecretError,
+)
 from omlx.api.openai import ErrorDetail, ErrorResponse
 from omlx.record import record_of
 from omlx.removal import ModelInUseError, RemovalError
@@ -34,6 +46,7 @@ CLIENT_GONE = 499  # nobody reads it; it counts in the metrics
 _INVALID = "invalid_request_error"
 _SERVER = "server_error"
 _LIMIT = "rate_limit_error"
+_AUTHENTICATION = "authentication_error"
 _log = logging.getLogger(__name__)
 
 
@@ -81,6 +94,16 @@ ERRORS: Mapping[type[OmlxError], Kind] = {
     StaleRevisionError: Kind(409, _INVALID, "stale_revision", {"x-should-retry": "false"}),
     ModelInUseError: Kind(409, _INVALID, "model_in_use", {"x-should-retry": "false"}),
     RemovalError: Kind(500, _SERVER, "removal_failed", {"x-should-retry": "false"}),
+    NoKeyError: Kind(401, _AUTHENTICATION, "invalid_api_key", {"www-authenticate": "Bearer"}),
+    NotSignedInError: Kind(401, _AUTHENTICATION, "not_signed_in"),
+    WrongSecretError: Kind(401, _AUTHENTICATION, "wrong_secret"),
+    NotAdminError: Kind(403, "permission_error", "permission_denied"),
+    AttemptsError: Kind(429, _LIMIT, "too_many_attempts"),
+    LimitError: Kind(429, _LIMIT, "rate_limit_exceeded"),
+    InvalidKeyError: Kind(400, _INVALID, "invalid_key"),
+    UnknownKeyError: Kind(404, _INVALID, "key_not_found"),
+    InvalidPasswordError: Kind(400, _INVALID, "invalid_password"),
+    AccessFileError: Kind(500, _SERVER, "access_file_failed", {"x-should-retry": "false"}),
     QueueFullError: Kind(429, _LIMIT, "queue_full"),
     RequestTimeoutError: Kind(504, _SERVER, "request_timeout", {"x-should-retry": "false"}),
     ModelLoadError: Kind(503, _SERVER, "model_load_failed", {"x-should-retry": "false"}),
@@ -132,7 +155,9 @@ def _reply(error: Exception, scope: Scope) -> Reply:
 
 def _timed(kind: Kind, error: Exception) -> Kind:
     """The kind, with the time to try again where the error itself knows it."""
-    return replace(kind, headers={"retry-after": str(error.retry_after)}) if isinstance(error, QueueFullError) else kind
+    if isinstance(error, QueueFullError | LimitError):
+        return replace(kind, headers={"retry-after": str(error.retry_after)})
+    return kind
 
 
 def _param(error: Exception) -> str | None:

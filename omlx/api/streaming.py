@@ -2,12 +2,13 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
 from fastapi import Request, Response
 from pydantic import BaseModel
 from starlette.types import Scope
 
-from actors.contracts import Delta
+from actors.contracts import Delta, Job
 from actors.contracts import Usage as JobUsage
 from actors.errors import EngineError
 from omlx.api import sse
@@ -56,7 +57,7 @@ class Answering:
     async def _exchange(self, asked: Asked) -> Exchange:
         served = await asked_model(self._services, asked.request.model, asked.wording.endpoint)
         asked.record.model_id = served.model_id
-        exchange = Exchange(asked, served, await asked.job(served))
+        exchange = Exchange(asked, served, _shared_fairly(await asked.job(served), asked.record.key_id))
         asked.record.answer_id = exchange.job.request_id
         return exchange
 
@@ -113,6 +114,11 @@ class Answering:
         async with aclosing(self._deltas(exchange)) as deltas:
             async for delta in deltas:
                 yield writer.write(delta)
+
+
+def _shared_fairly(job: Job, key_id: str) -> Job:
+    """The job as one of its key: keys share an engine, and so do the users whom each names."""
+    return replace(job, client=f"{key_id} {job.client}") if key_id else job
 
 
 def _ended(deltas: Sequence[Delta], with_logprobs: bool) -> Ended:

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import click
 
+from omlx.access.access import Access
+from omlx.access.access_file import AccessFile
+from omlx.access.usage import KeyUsage
 from omlx.api.errors import _UNEXPECTED, ERRORS
 from omlx.api.openai import UNSUPPORTED
 from omlx.app import create_app
@@ -33,6 +36,10 @@ FOR_ONE_CALL = {
     "--dtype",
     "--yes",
     "--force",
+    "--admin",
+    "--requests-per-minute",
+    "--concurrent-requests",
+    "--tokens-per-day",
 }  # what nobody would want for every call, so no variable has it
 
 
@@ -40,8 +47,9 @@ def text(name):
     return (ROOT / name).read_text()
 
 
-def test_every_route_is_documented():
-    paths = create_app(FakeServices(), downloads=FakeDownloads()).openapi()["paths"]
+def test_every_route_is_documented(tmp_path):
+    rules = {"access": Access(AccessFile(tmp_path)), "usage": KeyUsage(tmp_path)}
+    paths = create_app(FakeServices(), downloads=FakeDownloads(), **rules).openapi()["paths"]
     routes = {f"`{method.upper()} {path}`" for path, methods in paths.items() for method in methods}
     assert len(routes) >= 6
     assert [route for route in sorted(routes) if route not in text("docs/api.md")] == []

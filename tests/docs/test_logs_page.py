@@ -42,6 +42,7 @@ def test_every_field_of_a_request_s_line_is_documented_in_its_order():
         method="POST",
         received=0.0,
         received_at=0.0,
+        key_name="laptop",
         status=200,
         ended=3.0,
         error="engine_died",

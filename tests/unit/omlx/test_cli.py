@@ -1,6 +1,7 @@
 """The command line says what it does, and takes every option from the environment too."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ def home(monkeypatch, tmp_path):
 def served(monkeypatch):
     """The settings that the server would be run with."""
     settings = []
-    monkeypatch.setattr(server, "serve", settings.append)
+    monkeypatch.setattr(server, "serve", lambda asked, _api_key: settings.append(asked))
     return settings
 
 
@@ -208,9 +209,18 @@ def test_the_demo_model_is_put_where_the_file_says_that_models_are(monkeypatch, 
 
 
 def test_errors_of_ours_are_one_line(monkeypatch):
-    def busy(_settings):
+    def busy(_settings, _api_key):
         raise server.ServerError("the port is busy")
 
     monkeypatch.setattr(server, "serve", busy)
     done = omlx("serve")
     assert (done.exit_code, done.stderr) == (1, "Error: the port is busy\n")
+
+
+def test_the_key_reaches_the_server_and_nobody_else(monkeypatch):
+    given = []
+    monkeypatch.setattr(server, "serve", lambda _asked, api_key: given.append((api_key, os.environ.get("OMLX_API_KEY"))))
+    omlx("serve", OMLX_API_KEY="sesame-sesame")
+    omlx("serve", "--api-key", "sesame-street")
+    omlx("serve")
+    assert given == [("sesame-sesame", None), ("sesame-street", None), (None, None)]

@@ -11,7 +11,9 @@ import pytest
 from actors.control import Served
 from actors.models import ModelInfo, ModelType
 from actors.runtime import _worker_environment
-from omlx.server import ServerError, _example, _listen, _name_hub, _say_what_is_served, _telemetry, serve
+from omlx.access.access_file import AccessFile
+from omlx.access.errors import AccessFileError
+from omlx.server import ServerError, _access, _example, _listen, _name_hub, _say_what_is_served, _telemetry, serve
 from omlx.settings import decide
 from tests.fakes.collector import collector, drained, values
 from tests.fakes.records import chatted
@@ -32,7 +34,7 @@ def test_without_a_model_to_chat_with_the_example_names_the_demo_model():
 
 def test_the_start_says_how_many_models_there_are_and_leaves_hidden_ones_out(capsys):
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        _say_what_is_served([served("secret", is_hidden=True), served("open")], listener, "text")
+        _say_what_is_served([served("secret", is_hidden=True), served("open")], listener, "text", needs_key=False)
         address = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
     said = capsys.readouterr().err
     assert f"serves 1 model on {address}." in said
@@ -40,9 +42,17 @@ def test_the_start_says_how_many_models_there_are_and_leaves_hidden_ones_out(cap
     assert "secret" not in said
 
 
+def test_where_a_key_is_needed_the_example_has_a_place_for_it(capsys):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        _say_what_is_served([served("open")], listener, "text", needs_key=True)
+    said = capsys.readouterr().err
+    assert "-H 'Authorization: Bearer KEY' -d" in said
+    assert 'api_key="KEY"' in said
+
+
 def test_programs_are_told_of_the_start_in_a_line_like_the_others(capsys, caplog):
     with socket.create_server(("127.0.0.1", 0)) as listener, caplog.at_level(logging.INFO, "omlx"):
-        _say_what_is_served([served("open")], listener, "json")
+        _say_what_is_served([served("open")], listener, "json", needs_key=False)
         address = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
     assert capsys.readouterr().err == ""
     (line,) = caplog.records
@@ -107,3 +117,38 @@ def test_the_engines_libraries_ask_the_hub_that_is_set(monkeypatch, tmp_path):
     assert _worker_environment()["HF_ENDPOINT"] == "https://mirror.example"
     monkeypatch.delenv("HF_ENDPOINT")
     assert "HF_ENDPOINT" not in _worker_environment()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "2001:db8::1"])  # noqa: S104 - nothing listens there
+def test_listening_for_other_machines_needs_a_key_and_an_administrator(host, tmp_path):
+    settings = decide(tmp_path, {"host": host, "port": 0}, {}, tmp_path / "hf")
+    file = AccessFile(tmp_path)
+    with pytest.raises(ServerError, match=r"a key is needed.*--api-key.*omlx key add NAME --admin"):
+        serve(settings)
+    file.set_password("scrypt$…")
+    with pytest.raises(ServerError, match="a key is needed"):
+        serve(settings)
+    file.set_password(None)
+    key, _ = file.add_key("laptop")
+    with pytest.raises(ServerError, match=r"needs a password: `omlx password set`"):
+        serve(settings)
+    file.revoke_key(key.key_id)
+    with pytest.raises(ServerError, match="a key is needed"):
+        serve(settings)
+    assert _access(settings, "sesame-sesame").is_exposed
+    file.add_key("me", is_admin=True)
+    assert _access(settings, None).is_exposed
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
+def test_on_this_machine_alone_no_key_is_needed(host, tmp_path):
+    settings = decide(tmp_path, {"host": host, "port": 0}, {}, tmp_path / "hf")
+    access = _access(settings, None)
+    assert not access.is_exposed
+    assert not access.needs_key(access.file.kept())
+
+
+def test_a_broken_file_of_keys_keeps_the_server_from_starting(tmp_path):
+    (tmp_path / "access.json").write_text("{")
+    with pytest.raises(AccessFileError, match="is broken"):
+        serve(decide(tmp_path, {"port": 0}, {}, tmp_path / "hf"))
