@@ -5,6 +5,7 @@ import os
 import shutil
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import httpx
@@ -13,6 +14,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
 
 from benchmarks.server import running_server
+from tests.fakes.disk import write_llama
 from tests.fakes.hub import fake_hub
 
 NAME = "SmolLM2-135M-Instruct"
@@ -32,7 +34,7 @@ def server(demo_models, tmp_path_factory):
         hub.add(REPO, {**files, "README.md": CARD.encode()}, library="mlx", downloads=1234, likes=56)
         options = ("--no-hf-cache", "--base-path", str(folder), "--hf-endpoint", hub.url)
         with running_server(folder / "models", *options) as running:
-            yield running
+            yield SimpleNamespace(url=running.url, models=folder / "models")
 
 
 @pytest.fixture(scope="module")
@@ -202,3 +204,78 @@ def test_nothing_of_an_answer_runs(page, server):
     answer.get_by_text("here").click()
     assert page.evaluate("window.stolen") is None
     page.evaluate("localStorage.clear()")
+
+
+def test_nothing_of_a_folder_s_name_runs(page, server, tmp_path):
+    name = "<img src=x onerror='window.stolen = 1'><script>window.stolen = 1<script>"
+    write_llama(server.models / name)
+    httpx.post(f"{server.url}/admin/api/models/refresh")
+    try:
+        for each in page.get_by_role("navigation").get_by_role("link").all():
+            each.click()
+            expect(page.get_by_role("heading", level=1)).to_have_text(each.inner_text())
+            expect(page.locator("main img, main script")).to_have_count(0)
+        go(page, "Models")
+        expect(page.get_by_role("region", name=name)).to_be_visible()
+        assert page.evaluate("window.stolen") is None
+    finally:
+        shutil.rmtree(server.models / name)
+
+
+def test_with_a_password_and_keys(page, server, browser, complaints):
+    fetch(server)
+    go(page, "Access")
+    expect(page.get_by_text("Everybody on this machine may administer the server")).to_be_visible()
+    new_key = page.get_by_role("form", name="New API key")
+    new_key.get_by_label("Name").fill("laptop")
+    new_key.get_by_role("button", name="Make key").click()
+    secret = page.get_by_role("status", name="The key laptop is made.").locator("pre").inner_text()
+    ask = {"model": NAME, "max_tokens": 2, "messages": [{"role": "user", "content": "Hi"}]}
+
+    def status(key):
+        return httpx.post(f"{server.url}/v1/chat/completions", json=ask, headers={"x-api-key": key}, timeout=60).status_code
+
+    assert (status(secret), status("another")) == (200, 401)
+    page.reload()
+    laptop = page.get_by_role("region", name="laptop")
+    expect(laptop.locator("div", has=page.get_by_text("Requests", exact=True)).get_by_role("definition").first).to_have_text("1")
+    laptop.get_by_label("Requests a minute").fill("1")
+    laptop.get_by_role("button", name="Save limits").click()
+    expect(laptop.get_by_role("button", name="Save limits")).to_be_disabled()
+    assert [status(secret) for _ in range(2)] == [200, 429]
+
+    page.get_by_label("New password").fill("correct horse")
+    page.get_by_role("button", name="Set password").click()
+    expect(page.get_by_text("The password is set.")).to_be_visible()
+    check_accessible(page)
+    page.get_by_label("Theme").select_option("system")
+    picture(page, "access")
+
+    stranger = browser.new_context().new_page()
+    stranger.goto(f"{server.url}/admin#/models")
+    expect(stranger.get_by_role("button", name="Sign in")).to_be_visible()
+    assert Axe().run(stranger).response["violations"] == []
+    assert stranger.get_by_text(NAME).count() == 0
+    stranger.get_by_label("Password").fill("wrong horse")
+    stranger.keyboard.press("Enter")
+    expect(stranger.get_by_role("alert")).to_contain_text("neither the password nor")
+    stranger.get_by_label("Password").fill("correct horse")
+    stranger.keyboard.press("Enter")
+    expect(stranger.get_by_role("heading", name=NAME)).to_be_visible()
+    assert stranger.evaluate("document.cookie") == ""
+    go(stranger, "Chat")
+    stranger.get_by_label("Your message").fill("Hi")
+    stranger.get_by_role("button", name="Send").click()
+    expect(stranger.get_by_role("article", name="Model")).to_contain_text("tokens/s")
+
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Revoke laptop").click()
+    expect(laptop.get_by_text("revoked")).to_be_visible()
+    assert status(secret) == 401
+    page.get_by_role("button", name="Remove from list laptop").click()
+    expect(laptop).to_have_count(0)
+    page.get_by_label("Present password").fill("correct horse")
+    page.get_by_role("button", name="Drop password").click()
+    expect(page.get_by_text("The password is dropped.")).to_be_visible()
+    stranger.context.close()
+    assert status("another") == 200

@@ -7,6 +7,9 @@ export class ApiError extends Error {
   }
 }
 
+// Told to the window when the server wants somebody to sign in.
+export const NOT_SIGNED_IN = "omlx-not-signed-in";
+
 export async function call(method, path, body) {
   let response;
   try {
@@ -20,15 +23,30 @@ export async function call(method, path, body) {
   }
   const answer = await response.json().catch(() => ({}));
   if (!response.ok) {
+    if (response.status === 401 && answer.error?.code === "not_signed_in") dispatchEvent(new Event(NOT_SIGNED_IN));
     throw new ApiError(answer.error?.message ?? `${response.status}`, answer.error?.code);
   }
   return answer;
 }
 
-// Calls `take` with each event's data, and `lost` whenever the line breaks; the browser connects again. Returns what ends it.
+const RETRY_MS = 3000;
+
+// Calls `take` with each event's data, and `lost` whenever the line breaks; then there is another. Returns what ends it.
 export function follow(path, take, lost = () => {}) {
-  const source = new EventSource(path);
-  source.onmessage = (message) => take(JSON.parse(message.data));
-  source.onerror = lost;
-  return () => source.close();
+  let source;
+  let timer;
+  const open = () => {
+    source = new EventSource(path);
+    source.onmessage = (message) => take(JSON.parse(message.data));
+    source.onerror = () => {
+      lost();
+      // By itself, a browser comes back after a broken line, but not after a refusal.
+      if (source.readyState === EventSource.CLOSED) timer = setTimeout(open, RETRY_MS);
+    };
+  };
+  open();
+  return () => {
+    clearTimeout(timer);
+    source.close();
+  };
 }

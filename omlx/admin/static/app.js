@@ -3,14 +3,16 @@
 import { html, render, useEffect, useRef, useState } from "./vendor/htm-preact.js";
 import { follow } from "./api.js";
 import { Problem } from "./parts.js";
+import { Access } from "./pages/access.js";
 import { Chat } from "./pages/chat.js";
 import { Downloads } from "./pages/downloads.js";
 import { Models } from "./pages/models.js";
 import { Settings } from "./pages/settings.js";
 import { Status } from "./pages/status.js";
+import { SignIn, useSession } from "./session.js";
 import { chooseLanguage, language, loadWords, t } from "./words.js";
 
-const PAGES = { status: Status, chat: Chat, models: Models, downloads: Downloads, settings: Settings };
+const PAGES = { status: Status, chat: Chat, models: Models, downloads: Downloads, settings: Settings, access: Access };
 const THEMES = ["system", "light", "dark"];
 const KEPT_THEME = "omlx.theme";
 const MINUTES = 5;
@@ -25,25 +27,35 @@ function applyTheme(theme) {
   else document.documentElement.dataset.theme = theme;
 }
 
-// What the server said in the last minutes, the latest last.
-function useLive() {
-  const [live, setLive] = useState({ history: [], lost: false });
-  useEffect(
-    () => follow(
+// What the server said in the last minutes, the latest last. When it says no more, and when it does again, the session is asked for.
+function useLive(isIn, renew) {
+  const [history, setHistory] = useState([]);
+  useEffect(() => {
+    if (!isIn) return undefined;
+    let lost = false;
+    const turn = (isLost) => {
+      if (lost !== isLost) renew();
+      lost = isLost;
+    };
+    return follow(
       "/admin/api/live",
-      (now) => setLive(({ history }) => ({ history: [...history, now].slice(-60 * MINUTES), lost: false })),
-      () => setLive(({ history }) => ({ history, lost: true })),
-    ),
-    [],
-  );
-  return live;
+      (now) => {
+        setHistory((before) => [...before, now].slice(-60 * MINUTES));
+        turn(false);
+      },
+      () => turn(true),
+    );
+  }, [isIn]);
+  return history;
 }
 
 function Frame() {
   const [page, setPage] = useState(currentPage());
   const [theme, setTheme] = useState(localStorage.getItem(KEPT_THEME) ?? "system");
   const [, redraw] = useState(0);
-  const { history, lost } = useLive();
+  const { session, setSession, error, renew } = useSession();
+  const isIn = session !== null && session.is_signed_in;
+  const history = useLive(isIn, renew);
   const place = useRef(null);
   useEffect(() => {
     const turn = () => {
@@ -83,8 +95,9 @@ function Frame() {
     </header>
     <main tabindex="-1" ref=${place}>
       <h1>${t(`page.${page}`)}</h1>
-      ${lost && html`<${Problem} error=${{ code: "unreachable" }} />`}
-      <${Page} history=${history} now=${history[history.length - 1]} />
+      <${Problem} error=${error} />
+      ${isIn && html`<${Page} history=${history} now=${history[history.length - 1]} session=${session} renew=${renew} />`}
+      ${session && !isIn && html`<${SignIn} take=${setSession} />`}
     </main>`;
 }
 

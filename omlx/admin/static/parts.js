@@ -22,8 +22,8 @@ export function Spark({ values, label }) {
   </svg>`;
 }
 
-// A button whose work is awaited; what goes wrong is given to `failed`.
-export function Doing({ act, failed, children, main = false, disabled = false, label }) {
+// A button whose work is awaited; what goes wrong is given to `failed`. One that submits is what the enter key presses in its form.
+export function Doing({ act, failed, children, main = false, submits = false, disabled = false, label }) {
   const [busy, setBusy] = useState(false);
   const here = useRef(true);
   useEffect(() => () => { here.current = false; }, []);
@@ -37,7 +37,7 @@ export function Doing({ act, failed, children, main = false, disabled = false, l
     }
     if (here.current) setBusy(false);
   };
-  return html`<button type="button" class=${main ? "main" : ""} disabled=${busy || disabled} aria-busy=${busy} aria-label=${label} onClick=${click}>
+  return html`<button type=${submits ? "submit" : "button"} class=${main ? "main" : ""} disabled=${busy || disabled} aria-busy=${busy} aria-label=${label} onClick=${click}>
     ${children}
   </button>`;
 }
