@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from omlx.access.access_file import AccessFile, Kept
 from omlx.access.attempts import Attempts
 from omlx.access.errors import AttemptsError, WrongSecretError
-from omlx.access.keys import Key, digest_of, hint_of
+from omlx.access.keys import Key, Limits, digest_of, hint_of
 from omlx.access.password import is_password
 from omlx.access.sessions import Grant, Sessions
 
@@ -100,7 +100,7 @@ class Access:
         """
         kept = self.file.kept()
         key = next((key for secret in secrets if (key := self._key(kept, secret)) is not None), None)
-        has_session = session is not None and self._counts(kept, self._sessions.grant(session))
+        has_session = session is not None and any(self._counts(kept, grant) for grant in self._sessions.grants(session))
         is_open = is_local and not self.needs_sign_in(kept)
         return Caller(
             key=key,
@@ -143,6 +143,22 @@ class Access:
             raise WrongSecretError
         self._attempts.right(address)
 
+    async def change_password(self, hashed: str | None, session: str | None) -> None:
+        """Keep another password's hash, or none. Whoever is signed in by the one before isn't any more, but for who changes it.
+
+        Raises `AccessFileError`.
+        """
+        if session is not None:
+            self._sessions.add(session, Grant("open") if hashed is None else Grant("password", hashed))
+        await asyncio.to_thread(self.file.set_password, hashed)
+
+    async def make_key(self, name: str, *, is_admin: bool, limits: Limits, session: str | None) -> tuple[Key, str]:
+        """As `AccessFile.add_key`. Whoever makes an administrator's key is signed in by it."""
+        key, secret = await asyncio.to_thread(lambda: self.file.add_key(name, is_admin=is_admin, limits=limits))
+        if session is not None and is_admin:
+            self._sessions.add(session, Grant("key", key.key_id))
+        return key, secret
+
     def sign_out(self, session: str) -> None:
         """End a session."""
         self._sessions.end(session)
@@ -166,7 +182,7 @@ class Access:
         keys = [*([self._option] if self._option is not None else []), *kept.keys.values()]
         return next((key for key in keys if key.digest == digest and key.revoked is None), None)
 
-    def _counts(self, kept: Kept, grant: Grant | None) -> bool:
+    def _counts(self, kept: Kept, grant: Grant) -> bool:
         match grant:
             case Grant("password", of):
                 return of == kept.password

@@ -13,7 +13,7 @@ _MOST = 1000
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What somebody signed in with; the session ends with it.
+    """What somebody is signed in by; the session ends with it.
 
     Attributes:
         kind: `password`, `key`, or `open` where none was asked for.
@@ -33,7 +33,7 @@ class Sessions:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._granted: dict[str, tuple[Grant, float]] = {}  # with the time when it ends, the soonest first
+        self._granted: dict[str, tuple[frozenset[Grant], float]] = {}  # with the time when it ends, the soonest first
 
     def begin(self, grant: Grant) -> str:
         """Sign somebody in; what their browser is to send. Beyond a thousand sessions, the oldest ends."""
@@ -42,13 +42,19 @@ class Sessions:
         while len(self._granted) >= _MOST:
             del self._granted[next(iter(self._granted))]
         token = secrets.token_urlsafe(32)
-        self._granted[digest_of(token)] = (grant, now + SECONDS)
+        self._granted[digest_of(token)] = (frozenset((grant,)), now + SECONDS)
         return token
 
-    def grant(self, token: str) -> Grant | None:
-        """What somebody signed in with; None for nobody."""
+    def add(self, token: str, grant: Grant) -> None:
+        """Have a session last as long as this does, too; nobody's is no error."""
         found = self._granted.get(digest_of(token))
-        return found[0] if found is not None and found[1] > self._clock() else None
+        if found is not None:
+            self._granted[digest_of(token)] = (found[0] | {grant}, found[1])
+
+    def grants(self, token: str) -> frozenset[Grant]:
+        """What somebody is signed in by, each of which is enough; nothing for nobody."""
+        found = self._granted.get(digest_of(token))
+        return found[0] if found is not None and found[1] > self._clock() else frozenset()
 
     def end(self, token: str) -> None:
         """Sign somebody out; nobody is no error."""

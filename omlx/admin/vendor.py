@@ -25,11 +25,23 @@ class Library:
     files: dict[str, str]
 
 
+# Those that answers have code in; each is fetched by a browser when it is needed.
+LANGUAGES = (
+    "bash", "c", "cpp", "css", "diff", "go", "java", "javascript", "json", "python", "ruby", "rust", "sql", "swift", "typescript", "xml", "yaml",
+)  # fmt: skip
 LIBRARIES = (
     Library("htm@3.1.1", {"preact/standalone.module.js": "htm-preact.js", "LICENSE": "LICENSE.htm"}),
     Library("preact@10.7.0", {"LICENSE": "LICENSE.preact"}),  # which is in htm's file
     Library("marked@18.2.1", {"lib/marked.esm.js": "marked.js", "LICENSE": "LICENSE.marked"}),
     Library("dompurify@3.5.0", {"dist/purify.es.mjs": "purify.js", "LICENSE": "LICENSE.dompurify"}),
+    Library(
+        "@highlightjs/cdn-assets@11.12.0",
+        {
+            "es/core.min.js": "highlight/core.js",
+            **{f"es/languages/{name}.min.js": f"highlight/{name}.js" for name in LANGUAGES},
+            "LICENSE": "LICENSE.highlight",
+        },
+    ),
 )
 
 
@@ -41,6 +53,7 @@ def fetch(library: Library, into: Path) -> None:
             for name, kept in library.files.items():
                 found = archive.extractfile(f"package/{name}")
                 assert found is not None, f"{library.package} has no {name}"
+                (into / kept).parent.mkdir(exist_ok=True)
                 (into / kept).write_bytes(found.read())
 
 

@@ -11,6 +11,7 @@ from omlx.access.errors import UnknownKeyError
 from omlx.access.keys import Key, Limits
 from omlx.access.usage import KeyUsage
 from omlx.api.body import documented, read_body
+from omlx.api.caller import session_of
 from omlx.api.openai import ErrorResponse
 from omlx.api.same_origin import same_origin
 
@@ -102,7 +103,8 @@ def key_routes(access: Access, usage: KeyUsage) -> APIRouter:
         """Make a key. It counts at once, and from then on models ask everybody for one."""
         wish = await read_body(http, NewKey)
         limits = wish.limits.limits()
-        key, secret = await asyncio.to_thread(lambda: file.add_key(wish.name, is_admin=wish.is_admin, limits=limits))
+        session = session_of(http.scope)
+        key, secret = await access.make_key(wish.name, is_admin=wish.is_admin, limits=limits, session=session)
         return MadeKey(key=shown(key), secret=secret)
 
     @router.put("/admin/api/keys/{key_id}/limits", **documented(LimitsShown, KeyShown))

@@ -76,12 +76,12 @@ def session_routes(access: Access) -> APIRouter:
 
     @router.put("/admin/api/password", **documented(PasswordChange, SessionShown))
     async def change_password(http: Request) -> SessionShown:
-        """Set, change or drop the password. Whoever signed in with the one before is signed out."""
+        """Set, change or drop the password. Whoever else is signed in by the one before is signed out."""
         change = await read_body(http, PasswordChange)
         if access.file.kept().password is not None:
             await access.confirm(change.current, address_of(http.scope))
         kept = None if change.password is None else await asyncio.to_thread(hashed, change.password)
-        await asyncio.to_thread(access.file.set_password, kept)
+        await access.change_password(kept, session_of(http.scope))
         return _shown(access, http, session_of(http.scope))
 
     return router

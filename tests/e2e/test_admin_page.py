@@ -187,16 +187,23 @@ def fetch(server):
         next(tasks for tasks in news if any((each["id"], each["state"]) == (wished, "done") for each in tasks))
 
 
+def say(page, *answers):
+    """Have the page keep a conversation with these answers, and open it."""
+    chat = {"id": "1", "messages": [{"role": "assistant", "content": answer} for answer in answers]}
+    page.evaluate("chat => localStorage.setItem('omlx.chats', JSON.stringify([chat]))", chat)
+    # Else the page, as it goes, keeps what it has shown.
+    page.goto("about:blank")
+    page.go_back()
+    go(page, "Chat")
+
+
 def test_nothing_of_an_answer_runs(page, server):
     fetch(server)
     text = (
         "<script>window.stolen = 1</script><img src=x onerror='window.stolen = 1'><a href='javascript:window.stolen = 1'>here</a>"
         "<svg onload='window.stolen = 1'></svg><iframe src='https://evil.example'></iframe>\n\n[link](javascript:alert(1)) `<b>code</b>`"
     )
-    chat = {"model": "", "system": "", "temperature": "", "messages": [{"role": "assistant", "content": text}]}
-    page.evaluate("chat => localStorage.setItem('omlx.chat', JSON.stringify(chat))", chat)
-    page.reload()
-    page.get_by_role("navigation").get_by_role("link", name="Chat").click()
+    say(page, text)
     answer = page.get_by_role("article", name="Model")
     expect(answer).to_contain_text("<b>code</b>")
     assert answer.locator("script, img, svg, iframe").count() == 0
@@ -279,3 +286,38 @@ def test_with_a_password_and_keys(page, server, browser, complaints):
     expect(page.get_by_text("The password is dropped.")).to_be_visible()
     stranger.context.close()
     assert status("another") == 200
+
+
+def test_code_is_coloured_and_nothing_in_it_runs(page, server):
+    fetch(server)
+    code = "def f(x):\n    return '<img src=x onerror=alert(1)>'"
+    dressed = '<p class="alert">plain</p> <code class="hljs-deletion">plain</code>'
+    say(page, f"```python\n{code}\n```\n\n```nothing\nplain\n```\n\n{dressed}", f"```\n{code}\n```")
+    first, second = page.get_by_role("article", name="Model").all()
+    expect(first.locator(".hljs-keyword").first).to_have_text("def")
+    assert first.locator("pre").first.inner_text().strip() == code
+    assert first.locator("img, .alert, .hljs-deletion").count() == 0
+    assert second.locator("[class^=hljs]").count() == 0
+    assert second.locator("pre").inner_text().strip() == code
+    check_accessible(page)
+
+
+def test_conversations_are_kept_apart(page, server):
+    fetch(server)
+    go(page, "Chat")
+    answer = page.get_by_role("article", name="Model")
+    page.get_by_text("System prompt and sampling").click()
+    for question in ("Say one", "Say two"):
+        page.get_by_label("Most tokens").fill("3")
+        page.get_by_label("Your message").fill(question)
+        page.get_by_label("Your message").press("Enter")
+        expect(answer).to_contain_text("tokens/s")
+        page.get_by_role("button", name="New chat").click()
+        expect(answer).to_have_count(0)
+    page.get_by_label("Conversations").select_option(label="Say one")
+    expect(page.get_by_role("article", name="You")).to_contain_text("Say one")
+    page.reload()
+    expect(page.get_by_role("article", name="You")).to_contain_text("Say one")
+    page.get_by_role("button", name="Delete chat").click()
+    expect(page.get_by_label("Conversations").get_by_role("option", name="Say one")).to_have_count(0)
+    expect(page.get_by_label("Conversations").get_by_role("option", name="Say two")).to_have_count(1)

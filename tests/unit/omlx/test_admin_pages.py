@@ -11,9 +11,10 @@ from tests.fakes.download_service import FakeDownloads
 from tests.fakes.http import get, send
 from tests.fakes.services import FakeServices
 
-SCRIPTS = sorted(file for file in FILES.rglob("*.js") if file.parent.name != "vendor")
+SCRIPTS = sorted(file for file in FILES.rglob("*.js") if "vendor" not in file.parts)
 WORDS = {file.stem: json.loads(file.read_text("utf-8")) for file in (FILES / "i18n").glob("*.json")}
-LOADED = sum(file.stat().st_size for file in FILES.rglob("*") if file.suffix in (".html", ".js", ".css", ".svg", ".json"))
+SHOWN = [file for file in FILES.rglob("*") if file.suffix in (".html", ".js", ".css", ".svg", ".json")]
+LATER = FILES / "vendor/highlight"  # fetched when code is shown
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,14 @@ def test_what_is_linked_is_there_and_nothing_is_from_elsewhere_or_inline(app):
 
 
 def test_a_first_visit_is_small():
-    assert LOADED < 300_000
+    assert sum(file.stat().st_size for file in SHOWN if LATER not in file.parents) < 300_000
+
+
+def test_each_language_that_code_is_coloured_in_is_there_and_no_other():
+    listed = re.search(r"LANGUAGES = \[(.*?)\]", (FILES / "highlight.js").read_text(), re.DOTALL)[1]
+    assert {*re.findall(r'"([a-z]+)"', listed), "core"} == {file.stem for file in LATER.glob("*.js")}
+    aliases = re.search(r"ALIASES = \{(.*?)\}", (FILES / "highlight.js").read_text(), re.DOTALL)[1]
+    assert set(re.findall(r': "([a-z]+)"', aliases)) <= set(re.findall(r'"([a-z]+)"', listed))
 
 
 @pytest.mark.parametrize("path", ["nothing.js", "../pages.py", "%2e%2e/pages.py", "vendor/LICENSE.htm", "pages", ""])

@@ -253,11 +253,12 @@ def test_the_password_is_changed_by_who_knows_it(world):
         return send(world.app, "/admin/api/password", body, method="PUT", headers=signed_in)
 
     assert code(change("another horse", "wrong")) == (401, "wrong_secret")
-    assert change("another horse", "correct horse").json["is_signed_in"] is False
-    assert change("third horse", "another horse").status == 401  # that session is over
-    signed_in = cookie(world.sign_in("another horse"))
+    others = cookie(world.sign_in("correct horse"))
+    assert change("another horse", "correct horse").json["is_signed_in"] is True
+    assert get(world.app, "/admin/api/session", headers=others).json["is_signed_in"] is False
+    assert code(world.sign_in("correct horse")) == (401, "wrong_secret")
     assert change(None, "another horse").json == {
-        "is_signed_in": False,
+        "is_signed_in": True,
         "needs_sign_in": False,
         "needs_key": False,
         "has_password": False,
@@ -291,6 +292,13 @@ def test_keys_are_made_limited_revoked_and_forgotten_over_http(world):
     assert get(world.app, path, method="DELETE").json == {"id": key["id"], "deleted": True}
     assert get(world.app, "/admin/api/keys").json == {"keys": []}
     assert code(get(world.app, path, method="DELETE")) == (404, "key_not_found")
+
+
+def test_who_makes_the_first_administrator_s_key_in_a_browser_stays_in(world):
+    signed_in = cookie(world.sign_in())
+    assert send(world.app, "/admin/api/keys", {"name": "me", "is_admin": True}, headers=signed_in).status == 200
+    assert get(world.app, "/admin/api/keys", headers=signed_in).status == 200
+    assert get(world.app, "/admin/api/keys").status == 401
 
 
 @pytest.mark.parametrize(

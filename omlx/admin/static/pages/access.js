@@ -2,8 +2,9 @@
 
 import { html, useEffect, useState } from "../vendor/htm-preact.js";
 import { call } from "../api.js";
+import { copyText } from "../clipboard.js";
 import { Doing, Fact, Problem } from "../parts.js";
-import { signIn, signOut } from "../session.js";
+import { signOut } from "../session.js";
 import { number, t } from "../words.js";
 
 const KEYS = "/admin/api/keys";
@@ -36,7 +37,6 @@ function Password({ session, renew, failed }) {
   const change = async (wanted) => {
     setSaid("");
     await call("PUT", "/admin/api/password", { password: wanted, current });
-    if (wanted !== null) await signIn(wanted);
     setCurrent("");
     setPassword("");
     setSaid(t(wanted === null ? "password.gone" : "password.set"));
@@ -88,7 +88,7 @@ function NewKey({ take, failed }) {
 function Made({ made }) {
   const [said, setSaid] = useState("");
   const copy = async () => {
-    await navigator.clipboard.writeText(made.secret);
+    await copyText(made.secret);
     setSaid(t("copied"));
   };
   return html`

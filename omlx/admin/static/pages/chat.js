@@ -1,52 +1,66 @@
-// A conversation with a model, kept in this browser alone.
+// Conversations with a model, kept in this browser alone.
 
 import { html, useEffect, useRef, useState } from "../vendor/htm-preact.js";
-import { ApiError } from "../api.js";
+import { stream } from "../answer.js";
+import { fresh, keep, kept, textOf, titleOf } from "../chats.js";
 import { markup } from "../markup.js";
 import { Problem } from "../parts.js";
-import { number, t } from "../words.js";
+import { t } from "../words.js";
 
-const KEPT = "omlx.chat";
 const CHATTING = ["llm", "vlm", "ocr"];
 const LARGEST_PICTURE = 8_000_000;
+const KEEP_MS = 500;
+const SAMPLING = {
+  temperature: { min: 0, max: 2, step: 0.1 }, top_p: { min: 0.01, max: 1, step: 0.01 }, max_tokens: { min: 1, step: 1 },
+};
 
-function kept() {
-  try {
-    return { model: "", system: "", temperature: "", messages: [], ...JSON.parse(localStorage.getItem(KEPT)) };
-  } catch {
-    return { model: "", system: "", temperature: "", messages: [] };
-  }
+// The conversations, kept a moment after each change and when the page is left.
+function useChats() {
+  const [chats, setChats] = useState(kept);
+  const latest = useRef(chats);
+  latest.current = chats;
+  useEffect(() => {
+    const timer = setTimeout(() => keep(chats), KEEP_MS);
+    return () => clearTimeout(timer);
+  }, [chats]);
+  useEffect(() => {
+    const flush = () => keep(latest.current);
+    addEventListener("pagehide", flush);
+    return () => {
+      removeEventListener("pagehide", flush);
+      flush();
+    };
+  }, []);
+  return [chats, setChats];
 }
 
 export function Chat({ now }) {
-  const [chat, setChat] = useState(kept);
+  const [chats, setChats] = useChats();
   const [typed, setTyped] = useState("");
   const [pictures, setPictures] = useState([]);
   const [error, setError] = useState(null);
   const [answering, setAnswering] = useState(null);
+  const control = useRef(null);
   const end = useRef(null);
-  useEffect(() => {
-    try {
-      localStorage.setItem(KEPT, JSON.stringify(chat));
-    } catch {
-      // Pictures may be more than a browser keeps; the conversation goes on without being kept.
-    }
-  }, [chat]);
-  useEffect(() => () => answering?.abort(), []);
+  const chat = chats[0];
+  useEffect(() => () => control.current?.abort(), []);
   useEffect(() => end.current?.scrollIntoView({ block: "nearest" }), [chat.messages]);
   const models = (now?.catalog.models ?? []).filter((each) => CHATTING.includes(each.type) && !each.is_hidden);
   const model = models.find((each) => each.id === chat.model) ?? models.find((each) => each.is_default) ?? models[0];
-  const change = (part) => setChat((before) => ({ ...before, ...part }));
+  const change = (part) => setChats(([first, ...others]) => [{ ...first, ...part }, ...others]);
+  const open = (id) => setChats((all) => [...all.filter((each) => each.id === id), ...all.filter((each) => each.id !== id)]);
+  const begin = () => setChats((all) => [fresh({ model: chat.model }), ...all.filter((each) => each.messages.length)]);
+  const remove = () => setChats(([, ...others]) => (others.length ? others : [fresh({ model: chat.model })]));
 
   const answer = async (messages) => {
-    const control = new AbortController();
-    setAnswering(control);
+    control.current = new AbortController();
+    setAnswering(control.current);
     setError(null);
     const added = { role: "assistant", content: "", reasoning: "" };
     const show = () => change({ messages: [...messages, { ...added }] });
     show();
     try {
-      await stream(model, chat, messages, added, show, control.signal);
+      await stream(model, chat, messages, added, show, control.current.signal);
     } catch (failure) {
       if (failure.name !== "AbortError") setError(failure);
     }
@@ -63,8 +77,7 @@ export function Chat({ now }) {
     answer([...chat.messages, { role: "user", content }]);
   };
   const edit = (place) => {
-    const content = chat.messages[place].content;
-    setTyped(typeof content === "string" ? content : content.filter((part) => part.type === "text").map((part) => part.text).join("\n"));
+    setTyped(textOf(chat.messages[place]));
     change({ messages: chat.messages.slice(0, place) });
   };
   const attach = async (event) => {
@@ -80,14 +93,18 @@ export function Chat({ now }) {
       <select aria-label=${t("chat.model")} value=${model.id} onChange=${(event) => change({ model: event.target.value })}>
         ${models.map((each) => html`<option value=${each.id}>${each.alias ?? each.id}</option>`)}
       </select>
-      <button type="button" disabled=${answering !== null} onClick=${() => change({ messages: [] })}>${t("chat.new")}</button>
+      <select class="wide" aria-label=${t("chat.history")} value=${chat.id} disabled=${answering !== null} onChange=${(event) => open(event.target.value)}>
+        ${chats.map((each) => html`<option key=${each.id} value=${each.id}>${titleOf(each) || t("chat.new")}</option>`)}
+      </select>
+      <button type="button" disabled=${answering !== null || chat.messages.length === 0} onClick=${begin}>${t("chat.new")}</button>
+      <button type="button" disabled=${answering !== null || chat.messages.length === 0} onClick=${remove}>${t("chat.delete")}</button>
     </div>
     <details class="card"><summary>${t("chat.options")}</summary>
       <div class="row">
         <input class="wide" aria-label=${t("chat.system")} placeholder=${t("chat.system")} value=${chat.system}
           onInput=${(event) => change({ system: event.target.value })} />
-        <input type="number" min="0" max="2" step="0.1" aria-label=${t("chat.temperature")} placeholder=${t("chat.temperature")}
-          value=${chat.temperature} onInput=${(event) => change({ temperature: event.target.value })} />
+        ${Object.entries(SAMPLING).map(([name, bounds]) => html`<label key=${name}>${t(`sampling.${name}`)}
+          <input type="number" ...${bounds} value=${chat[name]} onInput=${(event) => change({ [name]: event.target.value })} /></label>`)}
       </div></details>
     <div role="log" aria-label=${t("page.chat")} aria-busy=${answering !== null}>
       ${chat.messages.map((message, place) => html`
@@ -130,59 +147,6 @@ function Marked({ text }) {
   const place = useRef(null);
   useEffect(() => { place.current.replaceChildren(markup(text)); }, [text]);
   return html`<div class="marked" ref=${place} />`;
-}
-
-async function stream(model, chat, messages, added, show, signal) {
-  const body = {
-    model: model.id,
-    stream: true,
-    stream_options: { include_usage: true },
-    messages: [
-      ...(chat.system ? [{ role: "system", content: chat.system }] : []),
-      ...messages.map(({ role, content }) => ({ role, content })),
-    ],
-    ...(chat.temperature === "" ? {} : { temperature: Number(chat.temperature) }),
-  };
-  const began = performance.now();
-  const response = await fetch("/v1/chat/completions", {
-    method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body), signal,
-  });
-  if (!response.ok) {
-    const said = await response.json().catch(() => ({}));
-    throw new ApiError(said.error?.message ?? `${response.status}`, said.error?.code);
-  }
-  let first = null;
-  for await (const event of eventsOf(response.body)) {
-    if (event.error) throw new ApiError(event.error.message, event.error.code);
-    const delta = event.choices[0]?.delta ?? {};
-    if (delta.content || delta.reasoning_content) first ??= performance.now();
-    added.content += delta.content ?? "";
-    added.reasoning += delta.reasoning_content ?? "";
-    if (event.usage) {
-      const seconds = (performance.now() - first) / 1000;
-      added.numbers = {
-        speed: number(seconds > 0 ? (event.usage.completion_tokens - 1) / seconds : 0, 1),
-        ttft: number(((first ?? performance.now()) - began) / 1000, 2),
-        prompt: number(event.usage.prompt_tokens),
-        cached: number(event.usage.prompt_tokens_details?.cached_tokens ?? 0),
-      };
-    }
-    show();
-  }
-}
-
-async function* eventsOf(body) {
-  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    const lines = (rest + value).split("\n");
-    rest = lines.pop();
-    for (const line of lines) {
-      if (line.startsWith("data: ") && line !== "data: [DONE]") yield JSON.parse(line.slice(6));
-    }
-  }
 }
 
 function dataUrl(file) {

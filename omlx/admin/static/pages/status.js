@@ -1,6 +1,7 @@
 // What runs now, and did in the last minutes.
 
 import { html, useState } from "../vendor/htm-preact.js";
+import { copyText } from "../clipboard.js";
 import { Fact, Spark } from "../parts.js";
 import { bytes, duration, number, percent, t } from "../words.js";
 
@@ -56,7 +57,7 @@ function Clients({ models }) {
   const model = (chatting.find((each) => each.is_default) ?? chatting.find((each) => each.loaded) ?? chatting[0]);
   const text = SNIPPETS[kind](model.alias ?? model.id, location.origin);
   const copy = async () => {
-    await navigator.clipboard.writeText(text);
+    await copyText(text);
     setSaid(t("copied"));
   };
   return html`

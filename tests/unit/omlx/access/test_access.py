@@ -10,6 +10,7 @@ from omlx.access.access import Access
 from omlx.access.access_file import AccessFile
 from omlx.access.attempts import MOST, SECONDS, Attempts
 from omlx.access.errors import AttemptsError, WrongSecretError
+from omlx.access.keys import Limits
 from omlx.access.sessions import SECONDS as SESSION_SECONDS
 from omlx.access.sessions import Grant, Sessions
 from tests.fakes.access import quick_hash
@@ -131,6 +132,21 @@ def test_who_signs_in_may_use_models_too_until_the_password_changes(made, passwo
     assert may(access, session=session) == (False, False)
 
 
+def test_who_closes_the_administration_stays_in_and_nobody_else(made, password):
+    access = made()
+    mine, other = sign_in(access), sign_in(access)
+    asyncio.run(access.change_password(password, mine))
+    assert (may(access, session=mine), may(access, session=other)) == ((True, True), (True, False))
+    asyncio.run(access.change_password(None, mine))
+    assert may(access, session=mine) == (True, True)
+    key, _ = asyncio.run(access.make_key("me", is_admin=True, limits=Limits(), session=mine))
+    assert (may(access, session=mine), may(access, session=other)) == ((True, True), (False, False))
+    access.file.revoke_key(key.key_id)
+    assert may(access, session=mine) == (False, False)
+    asyncio.run(access.change_password(password, "nobody"))
+    assert may(access, session="nobody") == (False, False)
+
+
 def test_a_user_s_key_signs_nobody_in(made, password):
     access = made()
     access.file.set_password(password)
@@ -209,8 +225,8 @@ def test_addresses_of_one_network_are_one_and_the_oldest_are_forgotten(clock):
 def test_of_a_thousand_sessions_the_oldest_ends_and_no_token_is_kept(clock):
     sessions = Sessions(lambda: clock.now)
     tokens = [sessions.begin(Grant("open")) for _ in range(1001)]
-    assert sessions.grant(tokens[0]) is None
-    assert sessions.grant(tokens[1]) == Grant("open")
+    assert sessions.grants(tokens[0]) == frozenset()
+    assert sessions.grants(tokens[1]) == {Grant("open")}
     assert tokens[1] not in str(vars(sessions))
     clock.now += SESSION_SECONDS
     sessions.begin(Grant("open"))
