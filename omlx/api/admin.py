@@ -37,7 +37,7 @@ class SettingsShown(BaseModel):
 
 
 class SettingShown(BaseModel):
-    """What a setting is."""
+    """What a setting is; `takes` says its values in words."""
 
     name: str
     form: Form
@@ -46,6 +46,8 @@ class SettingShown(BaseModel):
     default: Any
     least: float | None
     most: float | None
+    above: float | None
+    takes: str
     choices: tuple[str, ...]
 
 
@@ -106,4 +108,4 @@ def _shown(table: Mapping[str, Setting], view: SettingsView) -> SettingsShown:
 
 
 def _described(table: Mapping[str, Setting]) -> list[SettingShown]:
-    return [SettingShown(**asdict(setting)) for setting in table.values()]
+    return [SettingShown(**asdict(setting), takes=setting.takes) for setting in table.values()]

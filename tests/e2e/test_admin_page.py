@@ -13,6 +13,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
 
+from actors.errors import InvalidSettingError
+from actors.settings import GLOBAL_SETTINGS, MODEL_SETTINGS, Form
 from benchmarks.server import running_server
 from tests.fakes.disk import write_llama
 from tests.fakes.hub import fake_hub
@@ -130,10 +132,19 @@ def test_from_no_model_to_one_that_answers_and_is_unloaded(page, complaints, ser
     picture(page, "settings")
     assert [model["id"] for model in httpx.get(f"{server.url}/v1/models").json()["data"]] == ["smol"]
     page.get_by_label("temperature", exact=True).fill("hot")
-    page.get_by_role("button", name="Save temperature").click()
-    expect(page.get_by_role("alert")).to_contain_text("temperature")
+    expect(page.get_by_role("alert")).to_have_text("temperature takes a number from 0 to 2.")
+    expect(page.get_by_role("button", name="Save temperature")).to_be_disabled()
+    page.get_by_label("temperature", exact=True).fill("")
+    page.get_by_label("Find a setting").fill("most tokens answer")
+    page.get_by_label("max_tokens", exact=True).fill("2")
+    page.get_by_role("button", name="Save max_tokens").click()
+    expect(page.get_by_role("status")).to_contain_text("max_tokens is saved")
+    expect(page.get_by_label("temperature", exact=True)).to_have_count(0)
 
-    complaints.clear()  # a browser notes every 400
+    go(page, "Chat")
+    page.get_by_role("button", name="Answer again").click()
+    expect(answer).to_contain_text("tokens/s")
+    expect(answer).not_to_contain_text("Paris")  # after two tokens
 
     go(page, "Status")
     card = page.get_by_role("region", name=NAME)
@@ -300,6 +311,62 @@ def test_code_is_coloured_and_nothing_in_it_runs(page, server):
     assert second.locator("[class^=hljs]").count() == 0
     assert second.locator("pre").inner_text().strip() == code
     check_accessible(page)
+
+
+TYPED = (
+    "", " ", "0", "1", "-1", "2", "2.5", "1e3", "17", "true", "false", "null", "[]", '["a"]', '["a", 5]', '[""]', "{}", '{"a": 1}', "{", "text", "two words", "12GB",
+    "512 MiB", "60%", "0%", "101%", "0GB", "-5GB", "0.5GB", "http://a", "https://a.example/b", "ftp://a", "http://", "http://u@a", "a/b", "/a", "a/", "a..b", ".a", "x" * 129,
+    "debug", "llm", "[INST]", "99999999999", "65535", "65536",
+)  # fmt: skip
+
+
+def test_what_is_typed_for_a_setting_is_judged_as_the_server_does(page):
+    judge = """async ([tables, typed]) => {
+        const { isTaken, parsed } = await import("/admin/static/setting.js");
+        return tables.map((setting) => typed.map((text) => [parsed(setting, text), isTaken(setting, text)]));
+    }"""
+    wrong = []
+    for table, settings in (("global", GLOBAL_SETTINGS), ("model", MODEL_SETTINGS)):
+        schema = page.evaluate("async () => (await fetch('/admin/api/settings/schema')).json()")[table]
+        judged = page.evaluate(judge, [schema, list(TYPED)])
+        for setting, found in zip(settings.values(), judged, strict=True):
+            for text, (value, is_taken) in zip(TYPED, found, strict=True):
+                if is_taken != takes(setting, value):
+                    wrong.append((setting.name, text, is_taken))
+    assert wrong == []
+
+
+def takes(setting, value):
+    """Whether the server takes a value; choices come from a list."""
+    try:
+        setting.check(value)
+    except InvalidSettingError:
+        return setting.form is Form.CHOICE
+    return True
+
+
+def test_reasoning_is_folded(page, server):
+    fetch(server)
+    say(
+        page,
+        "<think>\nFirst I think.\n</think>\n\nThen I say.",
+        "So I thought.</think>And so I said.",
+        "<think>Not yet done",
+        "No thought.",
+    )
+    shown = [
+        (each.locator("details pre").all_text_contents(), each.locator(".marked").inner_text().strip())
+        for each in page.get_by_role("article").all()
+    ]
+    assert shown == [
+        (["First I think."], "Then I say."),
+        (["So I thought."], "And so I said."),
+        (["Not yet done"], ""),
+        ([], "No thought."),
+    ]
+    expect(page.get_by_text("First I think.")).to_be_hidden()
+    page.get_by_text("Reasoning").first.click()
+    expect(page.get_by_text("First I think.")).to_be_visible()
 
 
 def test_conversations_are_kept_apart(page, server):

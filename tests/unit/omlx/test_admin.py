@@ -115,5 +115,7 @@ def test_the_tables_say_what_each_setting_is():
         "default": "info",
         "least": None,
         "most": None,
+        "above": None,
+        "takes": "one of debug, info, warning, error",
         "choices": ["debug", "info", "warning", "error"],
     }

@@ -3,6 +3,7 @@
 import { html, useEffect, useState } from "../vendor/htm-preact.js";
 import { call } from "../api.js";
 import { Doing, Problem } from "../parts.js";
+import { isTaken, parsed, shown } from "../setting.js";
 import { t } from "../words.js";
 
 const GLOBAL = "";
@@ -10,6 +11,7 @@ const GLOBAL = "";
 export function Settings({ now }) {
   const [schema, setSchema] = useState(null);
   const [model, setModel] = useState(GLOBAL);
+  const [wanted, setWanted] = useState("");
   const [values, setValues] = useState(null);
   const [error, setError] = useState(null);
   const [said, setSaid] = useState("");
@@ -19,6 +21,8 @@ export function Settings({ now }) {
   useEffect(() => { setValues(null); read(); }, [path]);
   if (!schema || !values) return html`<${Problem} error=${error} /><p class="quiet">${t("loading")}</p>`;
   const table = schema[model === GLOBAL ? "global" : "model"];
+  const words = wanted.toLowerCase().split(/\s+/);
+  const found = table.filter(({ name, help }) => words.every((word) => `${name} ${help}`.toLowerCase().includes(word)));
   const save = async (setting, value) => {
     setSaid("");
     try {
@@ -33,53 +37,50 @@ export function Settings({ now }) {
   return html`
     <${Problem} error=${error} />
     <p role="status" class="good">${said}</p>
-    <p><select aria-label=${t("settings.of")} value=${model} onChange=${(event) => { setModel(event.target.value); setSaid(""); }}>
+    <div class="row"><select aria-label=${t("settings.of")} value=${model} onChange=${(event) => { setModel(event.target.value); setSaid(""); }}>
       <option value=${GLOBAL}>${t("settings.global")}</option>
       ${now?.catalog.models.map((each) => html`<option value=${each.id}>${each.alias ?? each.id}</option>`)}
-    </select></p>
-    ${table.map((setting) => html`
+    </select>
+    <input class="wide" type="search" aria-label=${t("settings.find")} placeholder=${t("settings.find")} value=${wanted}
+      onInput=${(event) => setWanted(event.target.value)} /></div>
+    ${found.map((setting) => html`
       <${Row} key=${`${model}/${setting.name}`} setting=${setting} value=${values[setting.name]} save=${save} failed=${setError} />`)}`;
 }
 
 function Row({ setting, value, save, failed }) {
   const [typed, setTyped] = useState(shown(value));
   useEffect(() => setTyped(shown(value)), [value]);
-  const isDangerous = setting.name === "trust_remote_code";
+  const { name } = setting;
+  const isGood = isTaken(setting, typed);
   const store = async () => {
     const wanted = parsed(setting, typed);
-    if (isDangerous && wanted === true && !confirm(t("trust.warning"))) return;
+    if (name === "trust_remote_code" && wanted === true && !confirm(t("trust.warning"))) return;
     await save(setting, wanted);
   };
-  const options = setting.form === "boolean" ? ["true", "false"] : setting.choices;
-  const field = { id: setting.name, "aria-describedby": `${setting.name}-help` };
-  const usual = setting.default === null ? t("unset") : JSON.stringify(setting.default);
   return html`
     <section class="card">
       <div class="row">
-        <label class="wide" for=${setting.name}>${setting.name}</label>
-        ${options.length
-          ? html`<select ...${field} value=${typed} onChange=${(event) => setTyped(event.target.value)}>
-              <option value="">${usual}</option>${options.map((each) => html`<option value=${each}>${each}</option>`)}</select>`
-          : html`<input ...${field} value=${typed} placeholder=${usual} onInput=${(event) => setTyped(event.target.value)} />`}
-        <${Doing} act=${store} failed=${failed} disabled=${typed === shown(value)} label="${t("save")} ${setting.name}">${t("save")}</${Doing}>
+        <label class="wide" for=${name}>${name}</label>
+        <${Field} setting=${setting} typed=${typed} type=${setTyped} isGood=${isGood} />
+        <${Doing} act=${store} failed=${failed} disabled=${typed === shown(value) || !isGood} label="${t("save")} ${name}">${t("save")}</${Doing}>
       </div>
-      <p class="quiet" id="${setting.name}-help">${setting.help} ${t("felt", { effect: t(`effect.${setting.effect}`) })}</p>
+      ${!isGood && html`<p class="bad" role="alert" id="${name}-problem">${t("takes", { name, takes: setting.takes })}</p>`}
+      <p class="quiet" id="${name}-help">${setting.help} ${t("felt", { effect: t(`effect.${setting.effect}`) })}</p>
     </section>`;
 }
 
-function shown(value) {
-  return value === null || value === undefined ? "" : typeof value === "string" ? value : JSON.stringify(value);
-}
-
-// What was typed as a JSON value; the server checks it. Nothing resets the setting.
-function parsed(setting, typed) {
-  if (typed === "") return null;
-  if (["integer", "number", "boolean", "object"].includes(setting.form) || typed.startsWith("[") || /^\d+$/.test(typed)) {
-    try {
-      return JSON.parse(typed);
-    } catch {
-      return typed;
-    }
+function Field({ setting, typed, type, isGood }) {
+  const { name, form } = setting;
+  const options = form === "boolean" ? ["true", "false"] : setting.choices;
+  const usual = setting.default === null ? t("unset") : JSON.stringify(setting.default);
+  const field = {
+    id: name, "aria-describedby": isGood ? `${name}-help` : `${name}-problem ${name}-help`, "aria-invalid": !isGood, placeholder: usual,
+    onInput: (event) => type(event.target.value),
+  };
+  if (options.length) {
+    return html`<select ...${field} value=${typed}><option value="">${usual}</option>
+      ${options.map((each) => html`<option value=${each}>${each}</option>`)}</select>`;
   }
-  return typed;
+  if (name === "chat_template" || form === "object") return html`<textarea ...${field} class="wide" rows="2" value=${typed} />`;
+  return html`<input ...${field} value=${typed} />`;
 }
