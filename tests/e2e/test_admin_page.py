@@ -105,6 +105,7 @@ def test_from_no_model_to_one_that_answers_and_is_unloaded(page, complaints, ser
     check_accessible(page)
     page.get_by_label("Theme").select_option("system")
     page.get_by_role("button", name=f"Load {NAME}").click()
+    expect(page.get_by_text("Loading for 0:0")).to_be_visible()
     expect(page.get_by_text("ready", exact=True)).to_be_visible()
     picture(page, "models")
 
@@ -154,6 +155,12 @@ def test_from_no_model_to_one_that_answers_and_is_unloaded(page, complaints, ser
     picture(page, "status")
 
     go(page, "Models")
+    page.get_by_label("Alias", exact=True).fill("small")
+    page.get_by_role("button", name=f"Save alias {NAME}").click()
+    expect(page.get_by_role("heading", name=f"small ({NAME})")).to_be_visible()
+    page.get_by_label("Find a model").fill("nothing like it")
+    expect(page.get_by_role("region", name=NAME)).to_have_count(0)
+    page.get_by_label("Find a model").fill("SMALL")
     page.get_by_role("button", name=f"Make default {NAME}").click()
     expect(page.get_by_text("default", exact=True)).to_be_visible()
     page.get_by_role("button", name=f"Unload {NAME}").click()
@@ -177,16 +184,19 @@ def test_in_chinese_on_a_phone_by_keyboard(page):
     expect(page.get_by_role("heading", level=1)).to_have_text("模型")
 
 
-def test_it_is_usable_in_a_second(page):
-    assert (
-        page.evaluate("performance.getEntriesByType('resource').reduce((sum, each) => sum + each.encodedBodySize, 0)") < 300_000
-    )
+def test_a_first_visit_is_small_and_usable_in_a_second(browser, server):
     seconds = []
-    for _ in range(3):
+    for _ in range(5):
+        context = browser.new_context()  # which has nothing cached
+        page = context.new_page()
         began = time.monotonic()
-        page.reload()
-        expect(page.get_by_role("heading", level=1)).to_be_visible()
+        page.goto(f"{server.url}/admin")
+        expect(page.get_by_role("heading", level=2).first).to_be_visible()  # what the server says is shown
         seconds.append(time.monotonic() - began)
+        sizes = page.evaluate("performance.getEntriesByType('resource').map((each) => each.encodedBodySize)")
+        context.close()
+        assert len(sizes) > 10
+        assert sum(sizes) < 300_000
     assert min(seconds) < 1
 
 

@@ -49,6 +49,7 @@ export function Downloads({ now }) {
           ${" "}${t("only_mlx")}</label>
         <${Doing} main act=${search} failed=${setError}>${t("search")}</${Doing}>
       </form>
+      <p class="quiet"><a href="#/settings?${place}_endpoint">${t("mirror")}</a></p>
       ${found && html`<p class="quiet" role="status">${t("found", { count: number(found.models.length), endpoint: found.endpoint })}</p>`}
       ${found?.models.map((model) => html`
         <div class="row" key=${model.repository}>

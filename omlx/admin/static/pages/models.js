@@ -1,19 +1,24 @@
 // Every model that was found, and the folders that can't be served.
 
-import { html, useState } from "../vendor/htm-preact.js";
+import { html, useEffect, useState } from "../vendor/htm-preact.js";
 import { call } from "../api.js";
 import { Doing, Fact, Problem } from "../parts.js";
-import { bytes, number, t } from "../words.js";
+import { bytes, duration, number, t } from "../words.js";
 
-export function Models({ now }) {
+export function Models({ now, history }) {
   const [error, setError] = useState(null);
+  const [wanted, setWanted] = useState("");
   if (!now) return html`<p class="quiet">${t("loading")}</p>`;
   const { models, skipped } = now.catalog;
   return html`
     <${Problem} error=${error} />
-    <p><${Doing} act=${() => call("POST", "/admin/api/models/refresh")} failed=${setError}>${t("refresh")}</${Doing}></p>
+    <div class="row">
+      <input class="wide" type="search" aria-label=${t("models.find")} placeholder=${t("models.find")} value=${wanted}
+        onInput=${(event) => setWanted(event.target.value)} />
+      <${Doing} act=${() => call("POST", "/admin/api/models/refresh")} failed=${setError}>${t("refresh")}</${Doing}></div>
     ${models.length === 0 && html`<p class="card">${t("status.empty")} <a href="#/downloads">${t("page.downloads")}</a></p>`}
-    ${models.map((model) => html`<${Model} key=${model.id} model=${model} failed=${setError} />`)}
+    ${models.filter((model) => `${model.id} ${model.alias ?? ""}`.toLowerCase().includes(wanted.toLowerCase())).map((model) => html`
+      <${Model} key=${model.id} model=${model} loading=${secondsLoading(history, model.id)} failed=${setError} />`)}
     ${skipped.length > 0 && html`
       <section class="card">
         <h2>${t("skipped")}</h2>
@@ -24,7 +29,13 @@ export function Models({ now }) {
       </section>`}`;
 }
 
-function Model({ model, failed }) {
+// For how long a model has been loading, as far as this page has seen it; a second each.
+function secondsLoading(history, id) {
+  const isLoading = (seen) => seen.catalog.models.some((model) => model.id === id && model.state === "loading");
+  return history.length - 1 - history.findLastIndex((seen) => !isLoading(seen));
+}
+
+function Model({ model, loading, failed }) {
   const path = `/v1/models/${encodeURI(model.id)}`;
   const own = `/admin/api/models/${encodeURI(model.id)}`;
   const isUp = model.engines.length > 0;
@@ -47,6 +58,8 @@ function Model({ model, failed }) {
         ${model.is_pinned && html`<span class="tag">${t("pinned")}</span>`}
         ${model.is_hidden && html`<span class="tag">${t("hidden")}</span>`}
         <span class=${model.loaded ? "good" : "quiet"}>${t(`state.${model.state}`)}</span></div>
+      ${model.state === "loading" && html`<progress aria-label="${t("state.loading")} ${model.id}" />
+        <p class="quiet">${t("loading.since", { time: duration(loading) })}</p>`}
       ${model.reason && html`<p class="bad">${model.reason}</p>`}
       <dl class="grid">
         <${Fact} name=${t("size")}>${bytes(model.size_bytes)}</${Fact}>
@@ -56,6 +69,7 @@ function Model({ model, failed }) {
         <${Fact} name=${t("architecture")}>${model.architecture}</${Fact}>
       </dl>
       <p class="quiet">${model.path}</p>
+      <${Alias} model=${model} turn=${turn} failed=${failed} />
       <div class="row">
         ${isUp
           ? html`<${Doing} act=${() => call("POST", `${path}/unload`)} failed=${failed} label="${t("unload")} ${model.id}">${t("unload")}</${Doing}>`
@@ -66,4 +80,15 @@ function Model({ model, failed }) {
         ${!isUp && html`<${Doing} act=${remove} failed=${failed} label="${t("delete")} ${model.id}">${t("delete")}</${Doing}>`}
       </div>
     </section>`;
+}
+
+function Alias({ model, turn, failed }) {
+  const [typed, setTyped] = useState(model.alias ?? "");
+  useEffect(() => setTyped(model.alias ?? ""), [model.alias]);
+  const id = `alias-${model.id}`;
+  return html`
+    <div class="row"><label for=${id}>${t("alias")}</label>
+      <input id=${id} value=${typed} onInput=${(event) => setTyped(event.target.value)} />
+      <${Doing} act=${() => turn("model_alias", typed.trim() || null)} failed=${failed} disabled=${typed === (model.alias ?? "")}
+        label="${t("alias.save")} ${model.id}">${t("alias.save")}</${Doing}></div>`;
 }

@@ -11,7 +11,7 @@ const GLOBAL = "";
 export function Settings({ now }) {
   const [schema, setSchema] = useState(null);
   const [model, setModel] = useState(GLOBAL);
-  const [wanted, setWanted] = useState("");
+  const [wanted, setWanted] = useState(() => decodeURIComponent(location.hash.split("?")[1] ?? ""));
   const [values, setValues] = useState(null);
   const [error, setError] = useState(null);
   const [said, setSaid] = useState("");
