@@ -179,7 +179,11 @@ def test_in_chinese_on_a_phone_by_keyboard(page):
     page.get_by_role("navigation").get_by_role("link", name="模型").focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("模型")
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    for link in page.get_by_role("navigation").get_by_role("link").all():
+        link.click()
+        expect(page.get_by_role("heading", level=1)).to_have_text(link.inner_text())
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), link.inner_text()
+    page.get_by_role("navigation").get_by_role("link", name="模型").click()
     page.reload()
     expect(page.get_by_role("heading", level=1)).to_have_text("模型")
 

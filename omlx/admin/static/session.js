@@ -46,6 +46,7 @@ export function SignIn({ take }) {
       <${Problem} error=${error} />
       <p><label for="secret">${t("secret")}</label></p>
       <div class="row">
+        <input hidden readonly autocomplete="username" value="admin" />
         <input class="wide" id="secret" type="password" autocomplete="current-password" value=${secret}
           onInput=${(event) => setSecret(event.target.value)} />
         <${Doing} main act=${enter} failed=${setError} submits>${t("sign_in")}</${Doing}>

@@ -52,6 +52,7 @@ function Password({ session, renew, failed }) {
   return html`
     <form class="card" aria-label=${t("password")} onSubmit=${(event) => event.preventDefault()}>
       <h2>${t("password")}</h2>
+      <input hidden readonly autocomplete="username" value="admin" />
       <p role="status" class="good">${said}</p>
       <div class="row">
         ${session.has_password && field("present", current, setCurrent, "current-password")}
