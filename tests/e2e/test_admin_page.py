@@ -3,7 +3,10 @@
 import json
 import os
 import shutil
+import threading
 import time
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import urlsplit
@@ -25,6 +28,9 @@ CARD = "# A small model\n\n<script>document.title = 'stolen'</script> <img src=x
 PICTURES = os.environ.get("OMLX_SCREENSHOTS")  # a folder to keep them in, for the documents
 
 
+# A name that its owner has pointed at this machine.
+ARGUMENTS = ["--no-sandbox", "--host-resolver-rules=MAP evil.example 127.0.0.1"]
+
 expect.set_options(timeout=30_000)
 
 
@@ -42,7 +48,7 @@ def server(demo_models, tmp_path_factory):
 @pytest.fixture(scope="module")
 def browser():
     with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        found = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
         yield found
         found.close()
 
@@ -325,6 +331,64 @@ def test_code_is_coloured_and_nothing_in_it_runs(page, server):
     assert second.locator("[class^=hljs]").count() == 0
     assert second.locator("pre").inner_text().strip() == code
     check_accessible(page)
+
+
+FORM = """<form id="form" method="post" enctype="text/plain" action="{url}">
+<input name='{{"model": "org/stolen", "x": "' value='"}}'></form><script>document.getElementById("form").submit()</script>"""
+FETCH = """async (url) => {
+    const ask = (more) => fetch(url, { method: "POST", body: '{"model": "org/stolen"}', ...more }).then((answer) => answer.status, () => "refused");
+    return [await ask({ mode: "no-cors", credentials: "include" }), await ask({}), await ask({ headers: { "content-type": "application/json" } })];
+}"""
+
+
+@contextmanager
+def evil_site(page):
+    """A page of somebody else, under a name that leads to this machine too."""
+
+    class Site(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("content-type", "text/html")
+            self.end_headers()
+            self.wfile.write(page.encode() if self.path == "/" else b"quiet")
+
+        def log_message(self, *_arguments):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Site) as site:
+        threading.Thread(target=site.serve_forever, daemon=True).start()
+        yield f"http://evil.example:{site.server_port}/"
+        site.shutdown()
+
+
+def test_another_site_s_form_and_script_change_nothing(page, server, browser):
+    wish = f"{server.url}/admin/api/hf/download"
+    with evil_site(FORM.format(url=wish)) as site:
+        visitor = page.context.new_page()  # in whose browser somebody is signed in
+        with visitor.expect_response(wish) as posted:
+            visitor.goto(site)
+        assert posted.value.status == 403
+        visitor.goto(f"{site}quiet")
+        assert visitor.evaluate(FETCH, wish) == [0, "refused", "refused"]  # the first was sent, and its answer is hidden
+        visitor.close()
+    assert [
+        task["repository"]
+        for task in httpx.get(f"{server.url}/admin/api/hf/tasks").json()["tasks"]
+        if "stolen" in task["repository"]
+    ] == []
+
+
+def test_a_name_that_was_pointed_here_shows_nothing(browser, server):
+    context = browser.new_context()
+    rebound = context.new_page()
+    address = server.url.replace("127.0.0.1", "evil.example")
+    assert rebound.goto(f"{address}/admin").status == 403
+    expect(rebound.get_by_text("foreign_host")).to_be_visible()
+    answers = rebound.evaluate("""() => Promise.all(["/admin/api/models", "/admin/api/session", "/admin/api/live", "/admin/static/app.js"].map(
+        (path) => fetch(path).then((answer) => answer.status)))""")
+    assert answers == [403] * 4
+    assert rebound.evaluate(FETCH, f"{address}/admin/api/hf/download") == [403] * 3
+    context.close()
 
 
 TYPED = (
