@@ -22,6 +22,7 @@ from actors.models import ModelType
 from actors.runtime import RayRuntime, RuntimeConfig
 from omlx.app import create_app
 from omlx.downloads.service import DownloadService
+from omlx.logs import keep_lines
 from omlx.record import RequestObserver
 from omlx.request_log import RequestLog
 from omlx.services import Services
@@ -53,6 +54,7 @@ def serve(settings: ServeSettings) -> None:
     run_dir = settings.base_path / "run"
     run_dir.mkdir(exist_ok=True)
     logs = LogConfig(settings.log_dir, settings.log_level, settings.log_format)
+    keep_lines(logs, "server")
     runtime = RayRuntime(
         RuntimeConfig(work_dir=run_dir, logs=logs, address=settings.ray_address),
         CatalogConfig(settings.model_dirs, settings.hf_cache, settings.base_path, settings.given),
