@@ -23,6 +23,7 @@ from omlx.api.health import health_routes
 from omlx.api.images import ImageReader
 from omlx.api.keep_alive import DEFAULT_SECONDS
 from omlx.api.live import live_routes
+from omlx.api.logs import log_routes
 from omlx.api.middleware import DEFAULT_MAX_BODY_BYTES, BodyLimit, RequestId, RequestRecords, UnforeseenErrors
 from omlx.api.models import model_routes
 from omlx.api.openai import ChatRequest, CompletionRequest
@@ -61,6 +62,7 @@ def create_app(
     downloads: Downloads | None = None,
     admin_hosts: Sequence[str] = (),
     roots: Sequence[Path] = (),
+    log_dir: Path | None = None,
     lifespan: Lifespan | None = None,
 ) -> FastAPI:
     """The ASGI application.
@@ -74,6 +76,7 @@ def create_app(
         downloads: Who fetches models; without it, there are no routes for that.
         admin_hosts: Host names by which administration may be called, besides this machine's own.
         roots: The folders that models are looked for in, which stay when models in them are removed.
+        log_dir: Where the log files are; without it, there are no routes for them.
         lifespan: What to run around serving.
     """
     metrics = Metrics(services.engine_stats)
@@ -106,6 +109,8 @@ def create_app(
     if downloads is not None:
         administration.include_router(download_routes(downloads))
     administration.include_router(removal_routes(services, roots))
+    if log_dir is not None:
+        administration.include_router(log_routes(log_dir))
     app.include_router(administration)
     app.include_router(admin_pages(guard))
     app.include_router(health_routes(services))

@@ -161,6 +161,7 @@ def _run_http(
             downloads=downloads,
             admin_hosts=settings.admin_hosts,
             roots=settings.roots,
+            log_dir=settings.log_dir,
             lifespan=lifespan,
         ),
         log_config=None,

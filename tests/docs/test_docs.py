@@ -41,7 +41,7 @@ def text(name):
 
 
 def test_every_route_is_documented():
-    paths = create_app(FakeServices(), downloads=FakeDownloads()).openapi()["paths"]
+    paths = create_app(FakeServices(), downloads=FakeDownloads(), log_dir=ROOT).openapi()["paths"]
     routes = {f"`{method.upper()} {path}`" for path, methods in paths.items() for method in methods}
     assert len(routes) >= 6
     assert [route for route in sorted(routes) if route not in text("docs/api.md")] == []
