@@ -202,3 +202,45 @@ def test_nothing_of_an_answer_runs(page, server):
     answer.get_by_text("here").click()
     assert page.evaluate("window.stolen") is None
     page.evaluate("localStorage.clear()")
+
+
+def test_logs_are_followed_chosen_and_paused(page, server):
+    def ask(request_id):
+        body = {"model": "nobody", "messages": [{"role": "user", "content": "Hello!"}]}
+        httpx.post(f"{server.url}/v1/chat/completions", json=body, headers={"x-request-id": request_id})
+
+    go(page, "Logs")
+    log = page.get_by_role("log")
+    expect(log).to_contain_text("starting")
+    ask("order-1")
+    line = log.locator(".line", has_text="order-1")
+    expect(line).to_contain_text("404")
+    expect(line).to_contain_text("Info")
+    expect(line).to_be_in_viewport()
+    check_accessible(page)
+    page.get_by_label("Theme").select_option("system")
+    picture(page, "logs")
+
+    page.get_by_label("Level").select_option("warning")
+    expect(log).not_to_contain_text("starting")
+    expect(line).to_have_count(0)
+    page.get_by_label("Level").select_option("info")
+    expect(line).to_be_visible()
+    page.get_by_label("Source").select_option("catalog")
+    expect(line).to_have_count(0)
+    page.get_by_label("Source").select_option("server")
+    page.get_by_label("Only lines with").fill("ORDER-")
+    expect(log.locator(".line")).to_have_count(1)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy").click()
+    expect(page.get_by_role("status")).to_have_text("Copied")
+    assert "INFO server order-1 POST /v1/chat/completions 404" in page.evaluate("navigator.clipboard.readText()")
+
+    page.get_by_role("button", name="Pause").press("Enter")
+    expect(page.get_by_text("Paused. Lines: 1")).to_be_visible()
+    ask("order-2")
+    expect(log.locator(".line")).to_have_count(1)
+    page.get_by_role("button", name="Follow").press("Enter")
+    expect(log.locator(".line")).to_have_count(2)
+    page.set_viewport_size({"width": 360, "height": 700})
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

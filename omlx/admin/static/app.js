@@ -5,12 +5,13 @@ import { follow } from "./api.js";
 import { Problem } from "./parts.js";
 import { Chat } from "./pages/chat.js";
 import { Downloads } from "./pages/downloads.js";
+import { Logs } from "./pages/logs.js";
 import { Models } from "./pages/models.js";
 import { Settings } from "./pages/settings.js";
 import { Status } from "./pages/status.js";
 import { chooseLanguage, language, loadWords, t } from "./words.js";
 
-const PAGES = { status: Status, chat: Chat, models: Models, downloads: Downloads, settings: Settings };
+const PAGES = { status: Status, chat: Chat, models: Models, downloads: Downloads, settings: Settings, logs: Logs };
 const THEMES = ["system", "light", "dark"];
 const KEPT_THEME = "omlx.theme";
 const MINUTES = 5;

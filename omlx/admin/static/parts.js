@@ -1,7 +1,9 @@
 // Pieces that several pages are made of.
 
 import { html, useEffect, useRef, useState } from "./vendor/htm-preact.js";
-import { t } from "./words.js";
+import { moment, t } from "./words.js";
+
+const SEVERE = { warning: "warn", error: "bad", critical: "bad" };
 
 export function Problem({ error }) {
   if (!error) return null;
@@ -40,4 +42,16 @@ export function Doing({ act, failed, children, main = false, disabled = false, l
   return html`<button type="button" class=${main ? "main" : ""} disabled=${busy || disabled} aria-busy=${busy} aria-label=${label} onClick=${click}>
     ${children}
   </button>`;
+}
+
+// A line of a log, its traceback folded.
+export function LogLine({ line }) {
+  return html`<div class="line">
+    <time class="quiet" datetime=${line.time}>${moment(line.time)}</time>
+    <strong class=${SEVERE[line.level] ?? "quiet"}>${t(`level.${line.level}`)}</strong>
+    <span class="quiet">${line.source}</span>
+    ${line.request_id && html`<span class="quiet">${line.request_id}</span>`}
+    <span class="wide">${line.message}</span>
+    ${line.exception && html`<details><summary>${t("traceback")}</summary><pre tabindex="0">${line.exception}</pre></details>`}
+  </div>`;
 }
