@@ -76,7 +76,7 @@ def create_app(
         downloads: Who fetches models; without it, there are no routes for that.
         admin_hosts: Host names by which administration may be called, besides this machine's own.
         roots: The folders that models are looked for in, which stay when models in them are removed.
-        log_dir: Where the log files are; without it, there are no routes for them.
+        log_dir: Where the log files are; without it, there are no routes for them, and no problems of theirs are shown.
         lifespan: What to run around serving.
     """
     metrics = Metrics(services.engine_stats)
@@ -105,7 +105,7 @@ def create_app(
     guard = own_host(admin_hosts)
     administration = APIRouter(dependencies=[Depends(guard)])
     administration.include_router(admin_routes(services))
-    administration.include_router(live_routes(services, metrics.requests))
+    administration.include_router(live_routes(services, metrics.requests, log_dir))
     if downloads is not None:
         administration.include_router(download_routes(downloads))
     administration.include_router(removal_routes(services, roots))

@@ -24,6 +24,13 @@ export function Spark({ values, label }) {
   </svg>`;
 }
 
+// A number as it is shown, and its values of the last minutes.
+export function Course({ name, values, shown }) {
+  const now = shown(values[values.length - 1]);
+  const label = t("chart", { name, now, most: shown(Math.max(...values)) });
+  return html`<${Fact} name=${name}>${now}<${Spark} values=${values} label=${label} /></${Fact}>`;
+}
+
 // A button whose work is awaited; what goes wrong is given to `failed`.
 export function Doing({ act, failed, children, main = false, disabled = false, label }) {
   const [busy, setBusy] = useState(false);
