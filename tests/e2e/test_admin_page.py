@@ -134,6 +134,7 @@ def test_from_no_model_to_one_that_answers_and_is_unloaded(page, complaints, ser
     complaints.clear()  # a browser notes every 400
 
     go(page, "Status")
+    assert page.evaluate("scrollY") == 0  # though the page before was scrolled
     card = page.get_by_role("region", name=NAME)
     expect(card.locator("div", has=page.get_by_text("Time to first token")).get_by_role("definition")).to_contain_text(" s")
     expect(card.locator("div", has=page.get_by_text("Batch")).get_by_role("definition")).to_have_text("0 of 8")

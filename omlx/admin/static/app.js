@@ -49,7 +49,8 @@ function Frame() {
   useEffect(() => {
     const turn = () => {
       setPage(currentPage());
-      place.current?.focus();
+      place.current?.focus({ preventScroll: true });
+      scrollTo(0, 0);
     };
     addEventListener("hashchange", turn);
     return () => removeEventListener("hashchange", turn);
