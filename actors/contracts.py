@@ -337,12 +337,14 @@ class EngineUsage:
         memory_bytes: What its process takes of the memory that models live in: resident memory (on macOS its footprint, where Metal's
             buffers count), or what MLX holds of a GPU's own.
         is_retired: Whether it was told to take no more jobs.
+        ready_seconds: For how long its model has been loaded; 0 before.
     """
 
     in_flight: int
     idle_seconds: float
     memory_bytes: int
     is_retired: bool = False
+    ready_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

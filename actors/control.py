@@ -20,6 +20,8 @@ class EngineStatus:
         restarts: How often it has been started again after its process died.
         reason: Why it failed, or ended last.
         info: What it says of itself, once it is ready.
+        ready_seconds: For how long its model has been loaded; None before.
+        max_concurrent_requests: The most sequences in its batch, by the options that it works with; None for one that failed.
     """
 
     model_id: str
@@ -28,6 +30,8 @@ class EngineStatus:
     restarts: int = 0
     reason: str | None = None
     info: EngineInfo | None = None
+    ready_seconds: float | None = None
+    max_concurrent_requests: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from omlx.api.images import ImageReader
 from omlx.api.keep_alive import DEFAULT_SECONDS
 from omlx.api.keys import LimitsShown, NewKey, key_routes
 from omlx.api.live import live_routes
+from omlx.api.logs import log_routes
 from omlx.api.middleware import DEFAULT_MAX_BODY_BYTES, BodyLimit, RequestId, RequestRecords, UnforeseenErrors
 from omlx.api.models import model_routes
 from omlx.api.openai import ChatRequest, CompletionRequest
@@ -69,6 +70,7 @@ def create_app(
     usage: KeyUsage | None = None,
     admin_hosts: Sequence[str] = (),
     roots: Sequence[Path] = (),
+    log_dir: Path | None = None,
     lifespan: Lifespan | None = None,
 ) -> FastAPI:
     """The ASGI application.
@@ -84,6 +86,7 @@ def create_app(
         usage: Who counts what each key has; goes with `access`.
         admin_hosts: Host names by which administration may be called, besides this machine's own.
         roots: The folders that models are looked for in, which stay when models in them are removed.
+        log_dir: Where the log files are; without it, there are no routes for them, and no problems of theirs are shown.
         lifespan: What to run around serving.
     """
     metrics = Metrics(services.engine_stats)
@@ -113,13 +116,15 @@ def create_app(
     guard = own_host(admin_hosts)
     administration = APIRouter(dependencies=[Depends(guard)])
     administration.include_router(admin_routes(services))
-    administration.include_router(live_routes(services, metrics.requests))
+    administration.include_router(live_routes(services, metrics.requests, log_dir))
     if downloads is not None:
         administration.include_router(download_routes(downloads))
     administration.include_router(removal_routes(services, roots))
     if access is not None and usage is not None:
         administration.include_router(session_routes(access))
         administration.include_router(key_routes(access, usage))
+    if log_dir is not None:
+        administration.include_router(log_routes(log_dir))
     app.include_router(administration)
     app.include_router(admin_pages(guard))
     app.include_router(health_routes(services))

@@ -26,6 +26,7 @@ from omlx.access.usage import KeyUsage
 from omlx.api.caller import is_loopback
 from omlx.app import create_app
 from omlx.downloads.service import DownloadService
+from omlx.logs import keep_lines
 from omlx.record import RequestObserver
 from omlx.request_log import RequestLog
 from omlx.services import Services
@@ -63,6 +64,7 @@ def serve(settings: ServeSettings, api_key: str | None = None) -> None:
     run_dir = settings.base_path / "run"
     run_dir.mkdir(exist_ok=True)
     logs = LogConfig(settings.log_dir, settings.log_level, settings.log_format)
+    keep_lines(logs, "server")
     runtime = RayRuntime(
         RuntimeConfig(work_dir=run_dir, logs=logs, address=settings.ray_address),
         CatalogConfig(settings.model_dirs, settings.hf_cache, settings.base_path, settings.given),
@@ -205,6 +207,7 @@ def _run_http(
             usage=usage,
             admin_hosts=settings.admin_hosts,
             roots=settings.roots,
+            log_dir=settings.log_dir,
             lifespan=lifespan,
         ),
         log_config=None,

@@ -42,7 +42,7 @@ class ServeSettings:
 
     @property
     def log_dir(self) -> Path:
-        """Where the actors' log files are."""
+        """Where the log files of all processes are."""
         return self.base_path / "logs"
 
 

@@ -68,6 +68,7 @@ class Engine:
         self._starting: asyncio.Task[EngineClient] | None = None
         self._promised = 0
         self._used_at = clock.now()
+        self._loaded_at: float | None = None
         self._handed_at = float("-inf")
         self._farewell: OmlxError | None = None
         self._options = wanted.options
@@ -109,7 +110,9 @@ class Engine:
 
     def status(self, restarts: int) -> EngineStatus:
         """How it is."""
-        return EngineStatus(self.model_id, self.engine_id, self.state, restarts, self.reason, self.info)
+        ready = None if self._loaded_at is None else self._clock.now() - self._loaded_at
+        most = self._options.max_concurrent_requests
+        return EngineStatus(self.model_id, self.engine_id, self.state, restarts, self.reason, self.info, ready, most)
 
     def adopt(self, client: EngineClient, memory: int, node: str) -> None:
         """Take it to be a process that was found alive on a node, and was promised so many bytes."""
@@ -151,7 +154,8 @@ class Engine:
         )  # fmt: skip
         for warning in info.warnings:
             _log.warning("%s: %s", info.model_id, warning)
-        self.info, self._used_at = info, self._clock.now()
+        self.info = info
+        self._loaded_at = self._used_at = self._clock.now()
         self.become("ready")
         self.settle(None)
 
@@ -178,6 +182,8 @@ class Engine:
             return
         self.in_flight, self.measured = usage.in_flight, usage.memory_bytes
         self._used_at = max(self._used_at, self._clock.now() - usage.idle_seconds)
+        if self._loaded_at is not None:
+            self._loaded_at = self._clock.now() - usage.ready_seconds  # which began before, where it was found alive
         if usage.is_retired:
             self.drain()  # an earlier catalog told it so, and ended before it did
 

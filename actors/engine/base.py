@@ -121,7 +121,9 @@ class EngineBase(ABC, Generic[ModelT]):
     async def usage(self) -> EngineUsage:
         """What it is doing, and what it takes."""
         taken = process_bytes() if self._device_bytes is None else self._device_bytes()
-        return EngineUsage(self._occupancy.held, self._occupancy.idle_seconds, taken, self._retired)
+        return EngineUsage(
+            self._occupancy.held, self._occupancy.idle_seconds, taken, self._retired, self._occupancy.ready_seconds
+        )
 
     async def retire(self, *, only_if_idle: bool = False) -> bool:
         """Take no more jobs; see `actors.contracts.EngineClient`. Last words that nobody has fetched yet count as work too."""

@@ -1,4 +1,4 @@
-"""How many jobs an engine holds, and for how long it has held none."""
+"""How many jobs an engine holds, for how long it has held none, and for how long it could."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,6 +15,7 @@ class Occupancy:
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
         self._held = 0
+        self._loaded_at: float | None = None
         self._idle_since: float | None = None  # None until the model is loaded
         self._empty = asyncio.Event()
         self._empty.set()
@@ -29,9 +30,14 @@ class Occupancy:
         """For how long none has been held: since the last one ended, or since the load; 0 before that and while there is one."""
         return 0.0 if self._held or self._idle_since is None else self._clock() - self._idle_since
 
+    @property
+    def ready_seconds(self) -> float:
+        """For how long the model has been loaded; 0 before."""
+        return 0.0 if self._loaded_at is None else self._clock() - self._loaded_at
+
     def loaded(self) -> None:
         """From now on, holding nothing is idling."""
-        self._idle_since = self._clock()
+        self._loaded_at = self._idle_since = self._clock()
 
     def begin(self) -> None:
         """A job has come."""

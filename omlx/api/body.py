@@ -54,6 +54,14 @@ def documented(request: type[BaseModel], answer: type[BaseModel]) -> dict[str, A
     }
 
 
+def queried(options: type[BaseModel]) -> dict[str, Any]:
+    """What a route that reads its query with `read_options` tells OpenAPI of it."""
+    schema = options.model_json_schema()
+    required = schema.get("required", ())
+    properties = schema["properties"].items()
+    return {"parameters": [{"name": name, "in": "query", "required": name in required, "schema": of} for name, of in properties]}
+
+
 def schemas(requests: Sequence[type[BaseModel]]) -> dict[str, Any]:
     """The definitions of request models, by name, for OpenAPI's components."""
     _, found = models_json_schema([(model, "validation") for model in requests], ref_template=_REF)

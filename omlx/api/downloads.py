@@ -7,9 +7,8 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import BaseModel
 
-from omlx.api.body import documented, read_body, read_options
+from omlx.api.body import documented, queried, read_body, read_options
 from omlx.api.download_shapes import (
     CardShown,
     DownloadRequest,
@@ -22,7 +21,7 @@ from omlx.api.download_shapes import (
 from omlx.api.openai import ErrorResponse
 from omlx.api.ports import Downloads
 from omlx.api.same_origin import same_origin
-from omlx.api.sse import EventStream, event
+from omlx.api.sse import QUIET, EventStream, event
 
 _SOURCES = {"hf": "hf", "ms": "modelscope"}
 _CHANGES = {
@@ -31,7 +30,6 @@ _CHANGES = {
     "retry": "Go on with a download that rests, failed or was cancelled.",
 }
 _QUIET_SECONDS = 15.0  # after which a stream says that it lives
-_QUIET = b": quiet\n\n"
 
 
 def download_routes(downloads: Downloads) -> APIRouter:
@@ -50,14 +48,14 @@ def _routes(downloads: Downloads, place: str, source: str) -> APIRouter:
         dependencies=[Depends(same_origin)],
     )
 
-    @router.get("/search", openapi_extra=_query(SearchOptions))
+    @router.get("/search", openapi_extra=queried(SearchOptions))
     async def search(http: Request) -> SearchShown:
         """Models that have to do with some words."""
         asked = await read_options(http, SearchOptions)
         found = await downloads.search(source, asked.q, sort=asked.sort, limit=asked.limit, only_mlx=asked.only_mlx)
         return SearchShown.model_validate(found)
 
-    @router.get("/model-info", openapi_extra=_query(ModelOptions))
+    @router.get("/model-info", openapi_extra=queried(ModelOptions))
     async def show_model(http: Request) -> CardShown:
         """What the place says of one model: files, sizes, memory, licence, README."""
         asked = await read_options(http, ModelOptions)
@@ -107,16 +105,8 @@ async def _events(tasks: AsyncGenerator[Sequence[Mapping[str, Any]], None]) -> A
             following = asyncio.ensure_future(anext(tasks))
             try:
                 while not (await asyncio.wait((following,), timeout=_QUIET_SECONDS))[0]:
-                    yield _QUIET
+                    yield QUIET
                 yield event(TasksShown.model_validate({"tasks": following.result()}).model_dump())
             finally:
                 following.cancel()
                 await asyncio.gather(following, return_exceptions=True)
-
-
-def _query(options: type[BaseModel]) -> dict[str, Any]:
-    """What OpenAPI is told of a route that reads its query with `read_options`."""
-    schema = options.model_json_schema()
-    required = schema.get("required", ())
-    properties = schema["properties"].items()
-    return {"parameters": [{"name": name, "in": "query", "required": name in required, "schema": of} for name, of in properties]}

@@ -10,7 +10,7 @@ from actors.models import ModelType
 
 
 class EngineShown(BaseModel):
-    """One engine; its process and its device once it is ready."""
+    """One engine; its process and its device once it is ready. `max_concurrent_requests` is the most that its batch has room for."""
 
     engine_id: str
     state: EngineState
@@ -18,6 +18,8 @@ class EngineShown(BaseModel):
     pid: int | None
     device: str | None
     reason: str | None
+    ready_seconds: float | None
+    max_concurrent_requests: int | None
 
 
 class ModelShown(BaseModel):
@@ -111,5 +113,5 @@ def _engine(status: EngineStatus) -> EngineShown:
     return EngineShown(
         pid=info.pid if info else None,
         device=info.device if info else None,
-        **_same(status, "engine_id", "state", "restarts", "reason"),
+        **_same(status, "engine_id", "state", "restarts", "reason", "ready_seconds", "max_concurrent_requests"),
     )

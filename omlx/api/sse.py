@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 from omlx.api.disconnect import unless_gone
 
 DONE = b"data: [DONE]\n\n"
+QUIET = b": quiet\n\n"  # a comment, which says that the stream lives
 
 
 def event(data: Mapping[str, Any]) -> bytes:

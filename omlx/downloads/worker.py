@@ -112,8 +112,9 @@ def main() -> None:
 def work(commands: BinaryIO, out: BinaryIO) -> None:
     """Follow commands up to their end."""
     from actors.catalog.settings_store import SettingsStore
+    from actors.logs import LogConfig
     from omlx.folders import hf_cache_folder
-    from omlx.logs import configure_logging
+    from omlx.logs import configure_logging, keep_lines
     from omlx.settings import ServeSettings, decide
 
     first = json.loads(commands.readline())
@@ -125,6 +126,8 @@ def work(commands: BinaryIO, out: BinaryIO) -> None:
     def asked() -> ServeSettings:
         store.reread()
         return decide(base, first["given"], store.global_values(), hf_cache_folder())
+
+    keep_lines(LogConfig(asked().log_dir, first["log_level"], first["log_format"]), "downloads")
 
     def say(words: Mapping[str, Any]) -> None:
         with writing, suppress(OSError):  # nobody reads any more, so the commands have ended too

@@ -453,11 +453,13 @@ def test_an_engine_tells_what_it_does_and_takes(run):
     async def test(world):
         async with engine(world, "endless", batch=1) as client, reading(client) as deltas:
             before = await client.usage()
-            assert (before.in_flight, before.idle_seconds) == (0, 0)  # not loaded
+            assert (before.in_flight, before.idle_seconds, before.ready_seconds) == (0, 0, 0)  # not loaded
             assert before.memory_bytes >= 10_000_000
             await client.load()
             loaded = await client.usage()
-            assert 0 < loaded.idle_seconds < (await client.usage()).idle_seconds
+            later = await client.usage()
+            assert 0 < loaded.idle_seconds < later.idle_seconds
+            assert 0 < loaded.ready_seconds < later.ready_seconds
             await client.submit("ingress", job("la", "runs"))
             await client.submit("ingress", job("la", "waits", n=2))
             await anext(deltas)

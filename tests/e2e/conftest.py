@@ -2,15 +2,21 @@
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import urlsplit
 
 import pytest
+from playwright.sync_api import sync_playwright
 
 from benchmarks.embedding_model import embedding_model
 from benchmarks.server import demo_model_dir, running_server
+from tests.e2e.admin_browser import ARGUMENTS, CARD, NAME, REPO
 from tests.e2e.reference_environment import reference_environment
 from tests.e2e.retrieval import JUDGED, sentences
+from tests.fakes.hub import fake_hub
 
 CACHE = Path(__file__).parents[2] / ".cache" / "models"
 SCRIPT = Path(__file__).with_name("reference_embeddings.py")
@@ -72,3 +78,43 @@ def tiny(refer, tmp_path_factory):
     """Tiny random models, and what they compute."""
     folder = tmp_path_factory.mktemp("tiny")
     return folder, refer("make", folder, {"texts": sentences()[:60], "pairs": JUDGED})
+
+
+@pytest.fixture(scope="module")
+def admin(demo_models, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("admin")
+    files = {file.name: file.read_bytes() for file in (demo_models / NAME).iterdir() if not file.name.startswith(".")}
+    with fake_hub() as hub:
+        hub.add(REPO, {**files, "README.md": CARD.encode()}, library="mlx", downloads=1234, likes=56)
+        options = ("--no-hf-cache", "--base-path", str(folder), "--hf-endpoint", hub.url)
+        with running_server(folder / "models", *options) as running:
+            yield SimpleNamespace(url=running.url, models=folder / "models")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def complaints():
+    return []
+
+
+@pytest.fixture
+def page(browser, admin, complaints):
+    """A page that must not complain, nor ask anybody else for anything."""
+    context = browser.new_context(viewport={"width": 1000, "height": 800}, locale="en-US", color_scheme="light")
+    page = context.new_page()
+    page.set_default_timeout(30_000)
+    page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    own = urlsplit(admin.url).netloc
+    page.on("request", lambda request: complaints.append(request.url) if urlsplit(request.url).netloc != own else None)
+    page.goto(f"{admin.url}/admin")
+    yield page
+    assert complaints == []
+    context.close()

@@ -107,7 +107,9 @@ class FakeCatalog:
             self._started += 1
             engine_id = f"{model.model_id}-{self._started}"
             info = EngineInfo(engine_id, model.model_id, 4711, "cpu", 128, 0.5)
-            self.loaded[model.model_id] = EngineStatus(model.model_id, engine_id, "ready", info=info)
+            self.loaded[model.model_id] = EngineStatus(
+                model.model_id, engine_id, "ready", info=info, ready_seconds=7.0, max_concurrent_requests=8
+            )
         return model
 
     def _status(self, model: Served) -> ModelStatus:

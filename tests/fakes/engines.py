@@ -64,6 +64,7 @@ class ScriptedEngine:
         self._idle = asyncio.Event()
         self._idle.set()
         self._idle_since = host.clock.now()
+        self._ready_since: float | None = None
 
     def work(self, jobs: int) -> None:
         """Have so many jobs in flight."""
@@ -86,12 +87,15 @@ class ScriptedEngine:
         if model_id in self._host.unloadable:
             raise ModelLoadError(model_id, self._host.unloadable[model_id])
         self._idle_since = self._host.clock.now()
+        if self._ready_since is None:
+            self._ready_since = self._idle_since
         return EngineInfo(self.spec.engine_id, model_id, 1, "cpu", 100, 0.0)
 
     async def usage(self) -> EngineUsage:
         await self._alive(self._answer())
         idle = 0.0 if self.in_flight else self._host.clock.now() - self._idle_since
-        return EngineUsage(self.in_flight, idle, self.memory, self.retired)
+        ready = 0.0 if self._ready_since is None else self._host.clock.now() - self._ready_since
+        return EngineUsage(self.in_flight, idle, self.memory, self.retired, ready)
 
     async def retire(self, *, only_if_idle: bool = False) -> bool:
         await self._alive(self._answer())

@@ -6,13 +6,14 @@ import { Problem } from "./parts.js";
 import { Access } from "./pages/access.js";
 import { Chat } from "./pages/chat.js";
 import { Downloads } from "./pages/downloads.js";
+import { Logs } from "./pages/logs.js";
 import { Models } from "./pages/models.js";
 import { Settings } from "./pages/settings.js";
 import { Status } from "./pages/status.js";
 import { SignIn, useSession } from "./session.js";
 import { chooseLanguage, language, loadWords, t } from "./words.js";
 
-const PAGES = { status: Status, chat: Chat, models: Models, downloads: Downloads, settings: Settings, access: Access };
+const PAGES = { status: Status, chat: Chat, models: Models, downloads: Downloads, settings: Settings, logs: Logs, access: Access };
 const THEMES = ["system", "light", "dark"];
 const KEPT_THEME = "omlx.theme";
 const MINUTES = 5;
@@ -60,7 +61,8 @@ function Frame() {
   useEffect(() => {
     const turn = () => {
       setPage(currentPage());
-      place.current?.focus();
+      place.current?.focus({ preventScroll: true });
+      scrollTo(0, 0);
     };
     addEventListener("hashchange", turn);
     return () => removeEventListener("hashchange", turn);

@@ -1,7 +1,9 @@
 // Pieces that several pages are made of.
 
 import { html, useEffect, useRef, useState } from "./vendor/htm-preact.js";
-import { t } from "./words.js";
+import { moment, t } from "./words.js";
+
+const SEVERE = { warning: "warn", error: "bad", critical: "bad" };
 
 export function Problem({ error }) {
   if (!error) return null;
@@ -22,6 +24,13 @@ export function Spark({ values, label }) {
   </svg>`;
 }
 
+// A number as it is shown, and its values of the last minutes.
+export function Course({ name, values, shown }) {
+  const now = shown(values[values.length - 1]);
+  const label = t("chart", { name, now, most: shown(Math.max(...values)) });
+  return html`<${Fact} name=${name}>${now}<${Spark} values=${values} label=${label} /></${Fact}>`;
+}
+
 // A button whose work is awaited; what goes wrong is given to `failed`. One that submits is what the enter key presses in its form.
 export function Doing({ act, failed, children, main = false, submits = false, disabled = false, label }) {
   const [busy, setBusy] = useState(false);
@@ -40,4 +49,16 @@ export function Doing({ act, failed, children, main = false, submits = false, di
   return html`<button type=${submits ? "submit" : "button"} class=${main ? "main" : ""} disabled=${busy || disabled} aria-busy=${busy} aria-label=${label} onClick=${click}>
     ${children}
   </button>`;
+}
+
+// A line of a log, its traceback folded.
+export function LogLine({ line }) {
+  return html`<div class="line">
+    <time class="quiet" datetime=${line.time}>${moment(line.time)}</time>
+    <strong class=${SEVERE[line.level] ?? "quiet"}>${t(`level.${line.level}`)}</strong>
+    <span class="quiet">${line.source}</span>
+    ${line.request_id && html`<span class="quiet">${line.request_id}</span>`}
+    <span class="wide">${line.message}</span>
+    ${line.exception && html`<details><summary>${t("traceback")}</summary><pre tabindex="0">${line.exception}</pre></details>`}
+  </div>`;
 }

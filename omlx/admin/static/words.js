@@ -56,3 +56,10 @@ export function duration(seconds) {
   return parts[0] ? `${parts[0]}:${String(parts[1]).padStart(2, "0")}:${String(parts[2]).padStart(2, "0")}`
     : `${parts[1]}:${String(parts[2]).padStart(2, "0")}`;
 }
+
+// A moment by the clock here, with the date unless it is today's.
+export function moment(time) {
+  const then = new Date(time);
+  const day = then.toDateString() === new Date().toDateString() ? {} : { dateStyle: "short" };
+  return then.toLocaleString(language, { timeStyle: "medium", hourCycle: "h23", ...day });
+}

@@ -160,7 +160,8 @@ def test_the_status_says_everything():
             3,
             None,
         )
-        assert [engine.state for engine in a.engines] == ["ready"]
+        (engine,) = a.engines
+        assert (engine.state, engine.ready_seconds, engine.max_concurrent_requests) == ("ready", 3, 8)
         assert a.estimated_bytes == b.estimated_bytes == 900_000_000
         assert (b.state, b.engines, b.memory_bytes, b.idle_seconds) == ("unloaded", (), 0, None)
         assert (status.memory.budget, status.memory.reserved, status.memory.used) == (10 * GB, GB, 123)
@@ -195,6 +196,7 @@ def test_settings_hold_at_once():
         await catalog.change_settings("a", {"max_concurrent_requests": 3}, None)
         await settle()
         assert engine.options.max_concurrent_requests == 3
+        assert (await catalog.status()).models[0].engines[0].max_concurrent_requests == 3
         await catalog.change_settings(None, {"max_queued_requests": 5}, None)
         await settle()
         assert engine.options.max_queued_requests == 5

@@ -712,6 +712,22 @@ def test_options_of_running_engines_are_changed_in_place():
     run(test, wanted("a"))
 
 
+def test_how_long_an_engine_has_been_ready_outlives_the_catalog():
+    async def test(world):
+        world.host.hold("a")
+        loading = soon(world.lifecycle.route("a"))
+        await world.tick(3)
+        assert [status.ready_seconds for status in world.lifecycle.statuses()] == [None]
+        world.host.release("a")
+        await loading
+        await world.tick(5)
+        await world.rebirth()
+        await world.tick(1)
+        assert [status.ready_seconds for status in world.lifecycle.statuses()] == [6]
+
+    run(test, wanted("a"))
+
+
 def test_options_that_change_during_a_load_hold_after_it():
     async def test(world):
         world.host.hold("a")

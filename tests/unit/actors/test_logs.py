@@ -39,3 +39,39 @@ def test_a_file_may_be_json(tmp_path):
     (line,) = (tmp_path / "catalog.log").read_text().splitlines()
     told = json.loads(line)
     assert (told["logger"], told["message"], told["seconds"]) == ("anyone", "loaded é?", 1.5)
+
+
+def test_where_there_can_be_no_file_the_lines_go_to_standard_error(tmp_path, capsys):
+    (tmp_path / "logs").write_text("no folder")
+    LogConfig(tmp_path / "logs").begin("catalog")
+    logging.getLogger("anyone").info("loaded")
+    warning, line = capsys.readouterr().err.splitlines()
+    assert "WARNING no log lines are kept, as " in warning
+    assert "logs/catalog.log can't be written" in warning
+    assert line.endswith(" INFO    loaded")
+
+
+class Full:
+    """A file on a disk that is full."""
+
+    def write(self, _text):
+        raise OSError(28, "No space left on device")
+
+    def __getattr__(self, _name):
+        return lambda *_: 0
+
+
+def test_a_disk_that_fills_is_said_once_and_stops_nobody(tmp_path, caplog):
+    config = LogConfig(tmp_path)
+    config.begin("catalog")
+    (file,) = logging.getLogger().handlers
+    file.stream.close()
+    file.stream = Full()
+    logging.getLogger().addHandler(caplog.handler)
+    logging.getLogger("anyone").info("first")
+    logging.getLogger("anyone").info("second")
+    assert sorted(caplog.messages) == [
+        "first",
+        f"log lines are lost, as {tmp_path}/catalog.log can't be written: No space left on device",
+        "second",
+    ]

@@ -11,7 +11,7 @@ def test_idling_begins_with_the_load_and_again_with_the_last_jobs_end():
     now = 10.0
     occupancy = Occupancy(lambda: now)
     now = 20.0
-    assert occupancy.idle_seconds == 0  # loading
+    assert (occupancy.idle_seconds, occupancy.ready_seconds) == (0, 0)  # loading
     occupancy.loaded()
     now = 25.0
     assert occupancy.idle_seconds == 5
@@ -22,7 +22,7 @@ def test_idling_begins_with_the_load_and_again_with_the_last_jobs_end():
     assert (occupancy.held, occupancy.idle_seconds) == (1, 0)
     occupancy.end()
     now = 33.0
-    assert (occupancy.held, occupancy.idle_seconds) == (0, 3)
+    assert (occupancy.held, occupancy.idle_seconds, occupancy.ready_seconds) == (0, 3, 13)
 
 
 def test_a_job_that_ends_before_the_load_leaves_the_engine_loading():

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from omlx.api import downloads as routes
+from omlx.api.sse import QUIET
 from omlx.app import create_app
 from tests.fakes.download_service import CARD, FakeDownloads
 from tests.fakes.http import Call, get, send
@@ -102,7 +103,7 @@ def test_tasks_as_events_until_the_client_leaves(app, downloads, monkeypatch):
         await call.wait_for(b'{"tasks":[]}')
         await downloads.add("hf", {"repository": "org/tiny", "name": "tiny", "revision": None, "allow": [], "ignore": []})
         await call.wait_for(b'"state":"queued"')
-        await call.wait_for(routes._QUIET)
+        await call.wait_for(QUIET)
         downloads.finish("t0")
         await call.wait_for(b'"state":"done"')
         call.leave()

@@ -1,4 +1,4 @@
-"""What the server and uvicorn log goes to standard error, in one format, with the request that it is about."""
+"""What the server and uvicorn log goes to standard error and to a file, in one format, with the request that it is about."""
 
 import asyncio
 import json
@@ -6,7 +6,8 @@ import logging
 
 import pytest
 
-from omlx.logs import configure_logging
+from actors.logs import LogConfig
+from omlx.logs import configure_logging, keep_lines
 from omlx.record import RequestRecord
 from omlx.request_log import RequestLog
 
@@ -21,6 +22,8 @@ def loggers():
     logging.getLogger().handlers = []
     yield
     logging.captureWarnings(False)
+    for handler in logging.getLogger().handlers:
+        handler.close()
     logging.getLogger().handlers = handlers
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)
@@ -64,3 +67,30 @@ def test_other_libraries_are_heard_from_warnings_up(capsys):
     logging.getLogger("library").warning("trouble")
     logging.getLogger("omlx.api").debug("detail")
     assert [line[9:] for line in capsys.readouterr().err.splitlines()] == ["WARNING trouble", "DEBUG   detail"]
+
+
+def test_a_file_has_the_same_lines_with_their_dates(capsys, tmp_path):
+    configure_logging("warning")
+    keep_lines(LogConfig(tmp_path / "logs", "warning"), "server")
+    logging.getLogger("omlx.api").info("detail")
+    in_a_request(lambda: logging.getLogger("omlx.api").warning("trouble"))
+    (shown,) = capsys.readouterr().err.splitlines()
+    (kept,) = (tmp_path / "logs/server.log").read_text().splitlines()
+    assert shown[9:] == kept[24:] == "WARNING req_1 trouble"
+
+
+def test_a_file_is_json_where_the_lines_are(capsys, tmp_path):
+    configure_logging("info", "json")
+    keep_lines(LogConfig(tmp_path, format="json"), "server")
+    in_a_request(lambda: logging.getLogger("uvicorn.error").error("trouble"))
+    assert (tmp_path / "server.log").read_text() == capsys.readouterr().err
+
+
+def test_a_place_that_can_t_be_written_costs_one_warning(capsys, tmp_path):
+    (tmp_path / "logs").write_text("no folder")
+    configure_logging("info")
+    keep_lines(LogConfig(tmp_path / "logs"), "server")
+    logging.getLogger("omlx.server").info("starting")
+    warning, line = capsys.readouterr().err.splitlines()
+    assert warning[9:].startswith("WARNING no log lines are kept, as ")
+    assert line[9:] == "INFO    starting"

@@ -78,7 +78,16 @@ def test_the_status_of_everything():
         "ttl_seconds": None,
         "idle_seconds": 2.0,
         "engines": [
-            {"engine_id": "tiny-1", "state": "ready", "restarts": 0, "pid": 4711, "device": "cpu", "reason": None},
+            {
+                "engine_id": "tiny-1",
+                "state": "ready",
+                "restarts": 0,
+                "pid": 4711,
+                "device": "cpu",
+                "reason": None,
+                "ready_seconds": 7.0,
+                "max_concurrent_requests": 8,
+            },
         ],
     }
     assert (clever["id"], clever["alias"], clever["loaded"], clever["engines"]) == ("org/name", "clever", False, [])
@@ -89,8 +98,14 @@ def test_an_engine_that_never_came_up_says_why():
     services = FakeServices()
     services.catalog.loaded["tiny"] = EngineStatus("tiny", "tiny-1", "failed", 3, "no memory")
     (tiny,) = get(create_app(services), "/v1/models/status").json["models"]
-    engine = {"engine_id": "tiny-1", "state": "failed", "restarts": 3, "pid": None, "device": None, "reason": "no memory"}
-    assert tiny["engines"] == [engine]
+    (engine,) = tiny["engines"]
+    assert (engine["state"], engine["restarts"], engine["reason"]) == ("failed", 3, "no memory")
+    assert [name for name, value in engine.items() if value is None] == [
+        "pid",
+        "device",
+        "ready_seconds",
+        "max_concurrent_requests",
+    ]
 
 
 @pytest.mark.parametrize("name", ["org/name", "clever"])

@@ -74,6 +74,7 @@ def test_a_wish_becomes_a_model(hub, tmp_path, models):
     assert (task["state"], task["error"], others) == ("done", None, [])
     assert task["progress"]["done"] == task["progress"]["total"] == sum(len(FILES[name]) for name in WANTED)
     assert list(Discovery([models]).scan().models) == [NAME]
+    assert (tmp_path / "logs/downloads.log").is_file()
     assert [task["state"] for task in json.loads((tmp_path / "downloads.json").read_text())["tasks"]] == ["done"]
 
 
