@@ -11,6 +11,8 @@ from starlette.middleware import Middleware
 from omlx import __version__
 from omlx.admin.pages import admin_pages
 from omlx.api.admin import SettingsChange, admin_routes
+from omlx.api.benchmark_shapes import BenchmarkRequest
+from omlx.api.benchmarks import benchmark_routes
 from omlx.api.body import schemas
 from omlx.api.chat import chat_routes
 from omlx.api.completions import completion_routes
@@ -27,7 +29,7 @@ from omlx.api.middleware import DEFAULT_MAX_BODY_BYTES, BodyLimit, RequestId, Re
 from omlx.api.models import model_routes
 from omlx.api.openai import ChatRequest, CompletionRequest
 from omlx.api.own_host import own_host
-from omlx.api.ports import Downloads, Services
+from omlx.api.ports import Benchmarks, Downloads, Services
 from omlx.api.reading import Reading
 from omlx.api.removal import removal_routes
 from omlx.api.rerank import rerank_routes
@@ -46,7 +48,17 @@ class _App(FastAPI):
     def openapi(self) -> dict[str, Any]:
         schema = super().openapi()
         schema["components"]["schemas"].update(
-            schemas([ChatRequest, CompletionRequest, EmbeddingRequest, RerankRequest, SettingsChange, DownloadRequest])
+            schemas(
+                [
+                    ChatRequest,
+                    CompletionRequest,
+                    EmbeddingRequest,
+                    RerankRequest,
+                    SettingsChange,
+                    DownloadRequest,
+                    BenchmarkRequest,
+                ]
+            )
         )
         return schema
 
@@ -59,6 +71,7 @@ def create_app(
     observers: Sequence[RequestObserver] = (),
     images: ImageReader | None = None,
     downloads: Downloads | None = None,
+    benchmarks: Benchmarks | None = None,
     admin_hosts: Sequence[str] = (),
     roots: Sequence[Path] = (),
     lifespan: Lifespan | None = None,
@@ -72,6 +85,7 @@ def create_app(
         observers: Who is told of every request, besides the metrics.
         images: Who reads the pictures of conversations.
         downloads: Who fetches models; without it, there are no routes for that.
+        benchmarks: Who measures models; the same.
         admin_hosts: Host names by which administration may be called, besides this machine's own.
         roots: The folders that models are looked for in, which stay when models in them are removed.
         lifespan: What to run around serving.
@@ -105,6 +119,8 @@ def create_app(
     administration.include_router(live_routes(services, metrics.requests))
     if downloads is not None:
         administration.include_router(download_routes(downloads))
+    if benchmarks is not None:
+        administration.include_router(benchmark_routes(services, benchmarks))
     administration.include_router(removal_routes(services, roots))
     app.include_router(administration)
     app.include_router(admin_pages(guard))

@@ -21,6 +21,7 @@ from actors.logs import LogConfig
 from actors.models import ModelType
 from actors.runtime import RayRuntime, RuntimeConfig
 from omlx.app import create_app
+from omlx.benchmark.bench import Bench
 from omlx.downloads.service import DownloadService
 from omlx.record import RequestObserver
 from omlx.request_log import RequestLog
@@ -140,6 +141,7 @@ def _run_http(
     catalog = runtime.catalog()
     services = Services(catalog, runtime.engines())
     downloads = DownloadService(settings, lambda: any(stats.running for stats in services.engine_stats().values()))
+    bench = Bench(services, settings.base_path / "benchmarks")
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -149,6 +151,7 @@ def _run_http(
         try:
             yield
         finally:
+            await bench.stop()
             await downloads.stop()
             await services.stop()
 
@@ -157,6 +160,7 @@ def _run_http(
             services,
             observers=[RequestLog(), *observers],
             downloads=downloads,
+            benchmarks=bench,
             admin_hosts=settings.admin_hosts,
             roots=settings.roots,
             lifespan=lifespan,

@@ -1,6 +1,6 @@
 """Prose is as long as ordered, and begins as nothing else does where it is to."""
 
-from random import Random
+from random import SystemRandom
 
 import pytest
 
@@ -13,15 +13,15 @@ def count_words(text):
 
 @pytest.mark.parametrize("tokens", [1, 30, 500])
 def test_prose_has_the_length_that_was_ordered(tokens):
-    assert count_words(Writer(count_words, Random(3)).prose(tokens)) == tokens
+    assert count_words(Writer(count_words, SystemRandom()).prose(tokens)) == tokens
 
 
 def test_tokens_are_counted_as_the_writer_is_told():
-    assert 250 <= count_words(Writer(lambda text: 2 * count_words(text), Random(3)).prose(510)) <= 255
+    assert 250 <= count_words(Writer(lambda text: 2 * count_words(text), SystemRandom()).prose(510)) <= 255
 
 
 def test_openings_differ_so_that_nothing_is_found_computed():
-    writer = Writer(count_words, Random(0))
+    writer = Writer(count_words, SystemRandom())
     openings = [writer.opening() for _ in range(10_000)]
     assert len(set(openings)) == 10_000
     assert {count_words(opening) for opening in openings} == {OPENING_WORDS}
