@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import time
 from pathlib import Path
@@ -202,3 +203,42 @@ def test_nothing_of_an_answer_runs(page, server):
     answer.get_by_text("here").click()
     assert page.evaluate("window.stolen") is None
     page.evaluate("localStorage.clear()")
+
+
+def test_one_click_measures_a_model_and_the_run_is_kept(page, server):
+    if not httpx.get(f"{server.url}/v1/models").json()["data"]:
+        fetch(server)
+    go(page, "Benchmark")
+    for name, on in (("512", False), ("4", False), ("2", True)):
+        page.get_by_role("checkbox", name=name, exact=True).set_checked(on)
+    page.get_by_role("button", name="Measure").click()
+    expect(page.get_by_role("progressbar")).to_be_visible()
+    runs = page.get_by_role("region", name="Runs")
+    expect(runs.get_by_text("done", exact=True)).to_be_visible(timeout=120_000)
+    rows = page.get_by_role("table").locator("tbody tr").all()
+    assert [row.get_by_role("cell").first.inner_text() for row in rows] == ["1", "2"]
+    assert all(float(cell.inner_text().replace(",", "")) > 0 for row in rows for cell in row.get_by_role("cell").all())
+    expect(page.get_by_role("img", name="Reading prompts")).to_have_accessible_name(
+        re.compile("1 at once, new prompt: 128: [0-9]")
+    )
+    with page.expect_download() as exported:
+        runs.get_by_role("link", name="Export JSON").click()
+    (run,) = httpx.get(f"{server.url}/admin/api/benchmarks").json()["runs"]
+    whole = httpx.get(f"{server.url}/admin/api/benchmarks/{run['id']}").json()
+    assert json.loads(Path(exported.value.path()).read_text()) == whole
+    assert (whole["model"]["id"], whole["plan"]["batches"]) == (NAME, [1, 2])
+    assert all(cell["figures"]["cached_tokens"] > 0.8 * 128 for cell in whole["cells"])
+    check_accessible(page)
+    page.get_by_label("Theme").select_option("system")
+    page.set_viewport_size({"width": 1000, "height": 1000})
+    page.evaluate("scrollTo(0, 0)")
+    picture(page, "benchmark")
+
+    page.get_by_role("button", name="Measure").click()
+    page.get_by_role("button", name="Cancel").click()
+    expect(runs.get_by_text("cancelled", exact=True)).to_be_visible()
+    page.on("dialog", lambda dialog: dialog.accept())
+    runs.get_by_role("button", name="Delete").first.click()
+    expect(runs.get_by_text("cancelled", exact=True)).not_to_be_visible()
+    page.set_viewport_size({"width": 360, "height": 700})
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -3,6 +3,7 @@
 import { html, render, useEffect, useRef, useState } from "./vendor/htm-preact.js";
 import { follow } from "./api.js";
 import { Problem } from "./parts.js";
+import { Benchmark } from "./pages/benchmark.js";
 import { Chat } from "./pages/chat.js";
 import { Downloads } from "./pages/downloads.js";
 import { Models } from "./pages/models.js";
@@ -10,7 +11,7 @@ import { Settings } from "./pages/settings.js";
 import { Status } from "./pages/status.js";
 import { chooseLanguage, language, loadWords, t } from "./words.js";
 
-const PAGES = { status: Status, chat: Chat, models: Models, downloads: Downloads, settings: Settings };
+const PAGES = { status: Status, chat: Chat, models: Models, downloads: Downloads, benchmark: Benchmark, settings: Settings };
 const THEMES = ["system", "light", "dark"];
 const KEPT_THEME = "omlx.theme";
 const MINUTES = 5;
