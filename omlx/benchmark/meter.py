@@ -20,7 +20,8 @@ from scheduler.sampling import SamplingParams
 
 _KNOWN_WORDS = 200  # of the prompt that tells how many tokens a word has
 _AHEAD = (16, 256)  # tokens that requests may be ahead of those that begin last: usually, and where nothing is found computed
-_LOOK_SECONDS = 0.02  # between two looks at what else is running
+_LOOK_SECONDS = 0.02  # between two looks at what else is running, at the least
+_WATCH_SECONDS = 0.2  # the same where no tokens come
 
 
 class Meter:
@@ -34,7 +35,7 @@ class Meter:
         random: Where the prompts come from. They must be new each time, or they are found computed.
 
     Attributes:
-        other_requests: The most requests of others that were seen at once.
+        other_requests: The most requests of others that were seen at once while sizes were measured.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Meter:
         """Have the model loaded, and learn how many tokens a word has. Raises subclasses of `OmlxError`."""
         (row,) = (await self._together(self._prompts(_KNOWN_WORDS, 1), 1)).rows
         self._tokens_per_word = row.prompt_tokens / _KNOWN_WORDS
+        self.other_requests = 0  # those so far have disturbed nothing, or are an earlier meter's that was cancelled
 
     async def measure(self, size: Size) -> Figures:
         """Measure a size once.
@@ -111,12 +113,13 @@ class Meter:
         sent = self._clock()
         self._in_flight = len(prompts)
         following = [asyncio.create_task(self._follow(sent, prompt, max_tokens)) for prompt in prompts]
+        watching = asyncio.create_task(self._watch())
         try:
             return Batch(await asyncio.gather(*following))
         finally:
-            for task in following:
+            for task in (*following, watching):
                 task.cancel()
-            await asyncio.gather(*following, return_exceptions=True)
+            await asyncio.gather(*following, watching, return_exceptions=True)
 
     async def _follow(self, sent: float, prompt: str, max_tokens: int) -> Row:
         job = Job(
@@ -136,18 +139,25 @@ class Meter:
                 now = self._clock()
                 if delta.tokens:
                     row.arrivals.append((now, delta.tokens))
-                usage = delta.usage
+                if delta.is_last:  # what the engine says with it no longer counts this one
+                    usage = delta.usage
+                    self._in_flight -= 1
                 self._look(now)
         finally:
             await answer.close()
-            self._in_flight -= 1
         if usage is None or not row.arrivals:
             raise EngineError(self._served.model_id, "an answer ended too early")
         row.cached_tokens = usage.cached_tokens
         return row
 
+    async def _watch(self) -> None:
+        """See what else is running while prompts are computed, which takes long and brings no tokens."""
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            self._look(self._clock())
+
     def _look(self, now: float) -> None:
-        """See what else is running. What an engine says comes with its tokens, so it is never of before ours were sent."""
+        """See what else is running, as the engines said last."""
         if now - self._looked < _LOOK_SECONDS:
             return
         self._looked = now

@@ -12,8 +12,8 @@ function ticks(least, most, logarithmic) {
     const step = [1, 2, 2.5, 5, 10].map((each) => each * 10 ** Math.floor(Math.log10(most / 4))).find((each) => each * 4 >= most);
     return [0, 1, 2, 3, 4].map((each) => each * step).filter((each, place, all) => place === 0 || all[place - 1] < most);
   }
-  const first = Math.floor(Math.log10(least)), last = Math.ceil(Math.log10(most));
-  const wide = last - first > 2;
+  const first = Math.floor(Math.log10(least)) - 1, last = Math.floor(Math.log10(most)) + 1;  // one more each, for rounding
+  const wide = last - first > 3;
   const found = [];
   for (let power = first; power <= last; power += 1) found.push(...(wide ? [1] : [1, 2, 5]).map((each) => each * 10 ** power));
   const from = found.findLastIndex((each) => each <= least), to = found.findIndex((each) => each >= most);
@@ -43,14 +43,13 @@ export function Chart({ title, across, marks, series, keys = series, logarithmic
           <text class="end" x=${LEFT - 6} y=${y(tick) + 4}>${short(tick)}</text>`)}
         ${marks.map((mark, place) => html`<text class="middle" x=${x(place)} y=${BOTTOM + 16}>${number(mark)}</text>`)}
         <text class="middle" x=${(LEFT + RIGHT) / 2} y=${BOTTOM + 33}>${across}</text>
-        ${series.map(({ values, place, dashed }) => html`<g class="colour${place % COLOURS}">
-          <polyline class=${dashed ? "dashed" : ""} points=${values.map((value, at) => (value > 0 ? `${x(at)},${y(value)}` : "")).join(" ")} />
+        ${series.map(({ values, place, dashed }) => html`<g class="colour${place % COLOURS} ${dashed ? "dashed" : ""}">
+          <polyline points=${values.map((value, at) => (value > 0 ? `${x(at)},${y(value)}` : "")).join(" ")} />
           ${values.map((value, at) => value > 0 && html`<circle cx=${x(at)} cy=${y(value)} r="3.5" />`)}</g>`)}
       </svg>
       <ul class="legend" aria-hidden="true">
-        ${keys.map(({ name, place, dashed }) => html`<li><svg class="key colour${place === undefined ? "" : place % COLOURS}" viewBox="0 0 24 8">
-          <polyline class=${dashed ? "dashed" : ""} points="0,4 24,4" />
-          ${place !== undefined && html`<circle cx="12" cy="4" r="3" />`}</svg>${name}</li>`)}
+        ${keys.map(({ name, place, dashed }) => html`<li><svg class="key colour${place === undefined ? "" : place % COLOURS} ${dashed ? "dashed" : ""}"
+          viewBox="0 0 24 8"><polyline points="0,4 24,4" /><circle cx="12" cy="4" r="3" /></svg>${name}</li>`)}
       </ul>
     </figure>`;
 }

@@ -4,11 +4,12 @@ import { html, useEffect, useState } from "../vendor/htm-preact.js";
 import { call, follow } from "../api.js";
 import { Chart } from "../chart.js";
 import { Doing, Fact, Problem } from "../parts.js";
-import { duration, number, t } from "../words.js";
+import { duration, number, percent, t } from "../words.js";
 
 const ROOT = "/admin/api/benchmarks";
 const LENGTHS = [128, 512, 2048, 8192];
 const BATCHES = [1, 2, 4, 8, 16];
+const BUSY = 0.5; // of the cores
 const COLUMNS = [
   ["prefill_tokens_per_second", 0], ["ttft", 2], ["hit_tokens_per_second", 0], ["hit_ttft", 2], ["cached_tokens", 0],
   ["decode_tokens_per_second", 1], ["decode_tokens_per_second_each", 1],
@@ -120,6 +121,7 @@ function Run({ run, compared }) {
       <h2>${named(run)}</h2>
       ${run.error && html`<p class="bad">${run.error}</p>`}
       ${run.other_requests > 0 && html`<p class="warn">${t("bench.others", { count: number(run.other_requests) })}</p>`}
+      ${machine?.load > BUSY && html`<p class="quiet">${t("bench.busy", { load: percent(Math.min(machine.load, 1)) })}</p>`}
       <dl class="grid">
         <${Fact} name=${t("quantization")}>${run.model.quantization ?? "–"}</${Fact}>
         ${machine && html`<${Fact} name=${t("bench.device")}>${device}</${Fact}>

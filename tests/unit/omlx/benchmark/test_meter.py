@@ -8,6 +8,7 @@ from actors.errors import ContextLengthError, EngineError, ModelLoadError
 from omlx.benchmark.errors import SizeError
 from omlx.benchmark.meter import Meter
 from omlx.benchmark.plan import Size
+from scheduler.stats import SchedulerStats
 from tests.fakes.services import CUT, FakeServices
 from tests.fakes.timed_services import PROMPT_SECONDS, STEP_SECONDS, TimedServices
 
@@ -17,8 +18,9 @@ PAIR = Size(100, 2)
 def measure(services, size=PAIR, output_tokens=5, times=1):
     async def run():
         meter = Meter(services, await services.find("tiny"), output_tokens, services.clock)
-        await meter.prepare()
-        return meter, [await meter.measure(size) for _ in range(times)]
+        async with asyncio.timeout(20):
+            await meter.prepare()
+            return meter, [await meter.measure(size) for _ in range(times)]
 
     return asyncio.run(run())
 
@@ -69,8 +71,10 @@ def test_nothing_that_is_found_by_chance_counts_as_computed():
 
 
 def test_requests_that_can_t_run_at_the_same_time_are_no_batch():
+    services = TimedServices(rows=2)
     with pytest.raises(SizeError, match="max_concurrent_requests"):
-        measure(TimedServices(rows=2), Size(100, 3))
+        measure(services, Size(100, 3))
+    assert {job.max_tokens for job in services.jobs} == {1, 22}  # longer answers wouldn't help
 
 
 def test_decoding_is_measured_though_nothing_is_found_computed():
@@ -103,9 +107,51 @@ def test_requests_of_others_are_seen():
     async def look():
         meter = Meter(elsewhere, await elsewhere.find("tiny"), 2, elsewhere.clock)
         await meter.prepare()
+        assert meter.other_requests == 0
+        await meter.measure(Size(16, 1))
         return meter.other_requests
 
-    assert asyncio.run(look()) == 4 + 5  # one of tiny's is ours
+    assert asyncio.run(look()) == 5 + 5
+
+
+@pytest.mark.parametrize("left", [0, 1, 2])
+def test_also_those_that_come_while_some_of_ours_have_ended(left):
+    class Joined(TimedServices):
+        """Somebody else is there while so many of the first three prompts are left."""
+
+        def engine_stats(self):
+            self._others = len(self.answers) == 4 and len(self._running) == left
+            return super().engine_stats()
+
+    meter, _ = measure(Joined(), Size(100, 3))
+    assert meter.other_requests == 1
+
+
+def test_also_those_that_are_gone_before_our_first_token(monkeypatch):
+    monkeypatch.setattr("omlx.benchmark.meter._WATCH_SECONDS", 0)
+
+    class Brief(TimedServices):
+        """Takes the second batch once it has been looked at, and is busy with two until then."""
+
+        waits, seen = False, asyncio.Event()
+
+        def clock(self):
+            self.now += 1
+            return self.now
+
+        async def submit(self, served, job):
+            if self.answers:
+                self.waits = True
+                await self.seen.wait()
+            return await super().submit(served, job)
+
+        def engine_stats(self):
+            if self.seen.is_set() or not self.waits:
+                return super().engine_stats()
+            self.seen.set()
+            return {"tiny": SchedulerStats(running=2)}
+
+    assert measure(Brief(), Size(100, 1))[0].other_requests == 1  # the other one may be ours
 
 
 def test_when_it_is_cancelled_every_request_is_given_up():
@@ -133,9 +179,15 @@ def test_when_one_request_fails_the_others_are_given_up():
                 raise EngineError("tiny", "it broke")
             return await super().submit(served, job)
 
-    services = Failing()
+    async def run(services):
+        meter = Meter(services, await services.find("tiny"), 5, services.clock)
+        await meter.prepare()
+        async with asyncio.timeout(10):
+            await meter.measure(Size(100, 3))
+
+    services = Failing(halt=2)  # the others would never end by themselves
     with pytest.raises(EngineError, match="it broke"):
-        measure(services, Size(100, 3))
+        asyncio.run(run(services))
     assert len(services.answers) == 3
     assert all(answer.closed for answer in services.answers)
 
