@@ -23,7 +23,8 @@ from benchmarks.client import Measured, chat
 from benchmarks.core import Core, load_core
 from benchmarks.peers import OURS, PEERS, Target, add_options, folder_to_serve, in_turn
 from benchmarks.report import finish, new_document, table
-from benchmarks.workloads import Writer, model_counter
+from benchmarks.workloads import model_counter
+from omlx.benchmark.prose import Writer
 from scheduler.prefix_cache import BLOCK_TOKENS
 
 PREFIX = 1500  # tokens

@@ -21,7 +21,8 @@ from benchmarks.peers import OURS, PEERS, Target, add_options, folder_to_serve, 
 from benchmarks.plots import plot_serving
 from benchmarks.report import finish, new_document, table
 from benchmarks.stats import Slo, Summary, medians, summarize
-from benchmarks.workloads import WORKLOADS, CountTokens, Prompt, make_workload, model_counter, poisson
+from benchmarks.workloads import WORKLOADS, Prompt, make_workload, model_counter, poisson
+from omlx.benchmark.prose import CountTokens
 
 BUSY_CLIENT = 0.7  # of a core: above that, the client is part of what is measured
 

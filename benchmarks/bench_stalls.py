@@ -24,7 +24,8 @@ from benchmarks.core import Core, load_core
 from benchmarks.peers import OURS, PEERS, Target, add_options, folder_to_serve, in_turn
 from benchmarks.report import finish, new_document, table
 from benchmarks.stats import percentile
-from benchmarks.workloads import Writer, model_counter
+from benchmarks.workloads import model_counter
+from omlx.benchmark.prose import Writer
 
 PARTS = ("http", "core", "join")
 SETTLE = 4  # tokens of each answer until all are taken to be running evenly

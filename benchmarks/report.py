@@ -1,38 +1,21 @@
 """What every result carries besides its figures: when, on what machine, with which versions; and how it is printed and kept."""
 
 import json
-import os
-import platform
-import subprocess
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from omlx.benchmark.machine import machine_card, output
+
 RESULTS = Path(__file__).parent / "results"
-
-
-def machine_card() -> dict[str, Any]:
-    """The machine and the versions that a figure belongs to, and how busy it was (1 when every core had something to do)."""
-    return {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "cpu": _cpu_name(),
-        "cores": os.cpu_count(),
-        "load": round(os.getloadavg()[0] / (os.cpu_count() or 1), 2),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "commit": _commit(),
-        **{name: metadata.version(name) for name in ("mlx", "mlx-lm", "ray")},
-    } | ({"gpu": gpu} if (gpu := _gpu_name()) else {})
 
 
 def new_document(name: str, **settings: Any) -> dict[str, Any]:
     """A result without its figures. Make it before anything is measured, so that its load is that of others."""
     return {
         "benchmark": name,
-        "machine": machine_card(),
+        "machine": _machine(),
         "command": " ".join(["python -m", f"benchmarks.{Path(sys.argv[0]).stem}", *sys.argv[1:]]),
         "settings": settings,
     }
@@ -81,27 +64,6 @@ def _cell(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _cpu_name() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _gpu_name() -> str:
-    return _output(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"])
-
-
-def _commit() -> str:
-    return _output(["git", "rev-parse", "--short", "HEAD"]) or "unknown"
-
-
-def _output(command: Sequence[str]) -> str:
-    """What a command says; nothing where it isn't there or fails."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parent)
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return done.stdout.strip()
+def _machine() -> dict[str, Any]:
+    """The machine's card, and which commit was measured."""
+    return {**machine_card(), "commit": output(["git", "rev-parse", "--short", "HEAD"], Path(__file__).parent) or "unknown"}

@@ -33,7 +33,7 @@ import orjson
 
 from benchmarks.report import finish, new_document, table
 from benchmarks.server import Server, demo_model_dir, running_server
-from benchmarks.workloads import Writer
+from omlx.benchmark.prose import Writer
 
 BATCH, QUEUE = 16, 48  # places
 KV_BYTES = 2 << 20  # so little for the random model that requests are preempted and kept KV is evicted

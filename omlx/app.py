@@ -13,6 +13,8 @@ from omlx.access.access import Access
 from omlx.access.usage import KeyUsage
 from omlx.admin.pages import admin_pages
 from omlx.api.admin import SettingsChange, admin_routes
+from omlx.api.benchmark_shapes import BenchmarkRequest
+from omlx.api.benchmarks import benchmark_routes
 from omlx.api.body import schemas
 from omlx.api.chat import chat_routes
 from omlx.api.completions import completion_routes
@@ -32,7 +34,7 @@ from omlx.api.middleware import DEFAULT_MAX_BODY_BYTES, BodyLimit, RequestId, Re
 from omlx.api.models import model_routes
 from omlx.api.openai import ChatRequest, CompletionRequest
 from omlx.api.own_host import own_host
-from omlx.api.ports import Downloads, Services
+from omlx.api.ports import Benchmarks, Downloads, Services
 from omlx.api.reading import Reading
 from omlx.api.removal import removal_routes
 from omlx.api.rerank import rerank_routes
@@ -53,7 +55,7 @@ class _App(FastAPI):
         schema = super().openapi()
         schema["components"]["schemas"].update(
             schemas([ChatRequest, CompletionRequest, EmbeddingRequest, RerankRequest, SettingsChange, DownloadRequest])
-            | schemas([SignIn, PasswordChange, NewKey, LimitsShown])
+            | schemas([SignIn, PasswordChange, NewKey, LimitsShown, BenchmarkRequest])
         )
         return schema
 
@@ -66,6 +68,7 @@ def create_app(
     observers: Sequence[RequestObserver] = (),
     images: ImageReader | None = None,
     downloads: Downloads | None = None,
+    benchmarks: Benchmarks | None = None,
     access: Access | None = None,
     usage: KeyUsage | None = None,
     admin_hosts: Sequence[str] = (),
@@ -82,6 +85,7 @@ def create_app(
         observers: Who is told of every request, besides the metrics.
         images: Who reads the pictures of conversations.
         downloads: Who fetches models; without it, there are no routes for that.
+        benchmarks: Who measures models; the same.
         access: Who may use models and administer the server; without it, everybody may.
         usage: Who counts what each key has; goes with `access`.
         admin_hosts: Host names by which administration may be called, besides this machine's own.
@@ -119,6 +123,8 @@ def create_app(
     administration.include_router(live_routes(services, metrics.requests, log_dir))
     if downloads is not None:
         administration.include_router(download_routes(downloads))
+    if benchmarks is not None:
+        administration.include_router(benchmark_routes(services, benchmarks))
     administration.include_router(removal_routes(services, roots))
     if access is not None and usage is not None:
         administration.include_router(session_routes(access))

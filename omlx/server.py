@@ -25,6 +25,7 @@ from omlx.access.access_file import AccessFile
 from omlx.access.usage import KeyUsage
 from omlx.api.caller import is_loopback
 from omlx.app import create_app
+from omlx.benchmark.bench import Bench
 from omlx.downloads.service import DownloadService
 from omlx.logs import keep_lines
 from omlx.record import RequestObserver
@@ -182,6 +183,7 @@ def _run_http(
     catalog = runtime.catalog()
     services = Services(catalog, runtime.engines())
     downloads = DownloadService(settings, lambda: any(stats.running for stats in services.engine_stats().values()))
+    bench = Bench(services, settings.base_path / "benchmarks")
 
     usage = KeyUsage(settings.base_path)
 
@@ -194,6 +196,7 @@ def _run_http(
         try:
             yield
         finally:
+            await bench.stop()
             await downloads.stop()
             await services.stop()
             await usage.stop()
@@ -205,6 +208,7 @@ def _run_http(
             downloads=downloads,
             access=access,
             usage=usage,
+            benchmarks=bench,
             admin_hosts=settings.admin_hosts,
             roots=settings.roots,
             log_dir=settings.log_dir,

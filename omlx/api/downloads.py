@@ -1,6 +1,5 @@
 """`/admin/api/hf` and `/admin/api/ms`: models are looked for and fetched."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from http import HTTPStatus
@@ -21,7 +20,7 @@ from omlx.api.download_shapes import (
 from omlx.api.openai import ErrorResponse
 from omlx.api.ports import Downloads
 from omlx.api.same_origin import same_origin
-from omlx.api.sse import QUIET, EventStream, event
+from omlx.api.sse import EventStream, changes
 
 _SOURCES = {"hf": "hf", "ms": "modelscope"}
 _CHANGES = {
@@ -29,7 +28,6 @@ _CHANGES = {
     "cancel": "Give a download up, and delete what has come.",
     "retry": "Go on with a download that rests, failed or was cancelled.",
 }
-_QUIET_SECONDS = 15.0  # after which a stream says that it lives
 
 
 def download_routes(downloads: Downloads) -> APIRouter:
@@ -77,7 +75,7 @@ def _routes(downloads: Downloads, place: str, source: str) -> APIRouter:
     @router.get("/events", response_class=Response, responses={200: {"content": {"text/event-stream": {}}}})
     async def watch_tasks() -> Response:
         """All downloads from here, as server-sent events: now, and whenever one has changed."""
-        events = _events(downloads.watch(source))
+        events = changes(_shown(downloads.watch(source)))
         return EventStream(await anext(events), events)
 
     for verb, doc in _CHANGES.items():
@@ -98,15 +96,7 @@ def _changing(downloads: Downloads, verb: str) -> Any:
     return change_task
 
 
-async def _events(tasks: AsyncGenerator[Sequence[Mapping[str, Any]], None]) -> AsyncGenerator[bytes, None]:
-    """Each list of tasks as an event, and a comment where there is none for long."""
+async def _shown(tasks: AsyncGenerator[Sequence[Mapping[str, Any]], None]) -> AsyncGenerator[dict[str, Any], None]:
     async with aclosing(tasks):
-        while True:
-            following = asyncio.ensure_future(anext(tasks))
-            try:
-                while not (await asyncio.wait((following,), timeout=_QUIET_SECONDS))[0]:
-                    yield QUIET
-                yield event(TasksShown.model_validate({"tasks": following.result()}).model_dump())
-            finally:
-                following.cancel()
-                await asyncio.gather(following, return_exceptions=True)
+        async for each in tasks:
+            yield TasksShown.model_validate({"tasks": each}).model_dump()

@@ -122,3 +122,34 @@ class Downloads(Protocol):
     def watch(self, source: str) -> AsyncGenerator[Sequence[Mapping[str, Any]], None]:
         """All tasks of a source now, and again whenever one has changed."""
         ...
+
+
+class Benchmarks(Protocol):
+    """Measurements of models, one at a time. What is given is JSON values, shaped as `omlx.api.benchmark_shapes` says."""
+
+    async def begin(self, served: Served, plan: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Begin to measure a model, by `lengths`, `batches`, `output_tokens` and `repetitions`; the run, as `RunShown`.
+
+        Raises `RequestError` while another runs.
+        """
+        ...
+
+    async def run(self, run_id: str) -> Mapping[str, Any]:
+        """One run as it is now, as `RunShown`. Raises `RequestError` where there is none."""
+        ...
+
+    async def cancel(self, run_id: str) -> Mapping[str, Any]:
+        """End a run, unless it has ended; what it has measured is kept. The run then. Raises `RequestError` where there is none."""
+        ...
+
+    async def remove(self, run_id: str) -> None:
+        """Forget a run. Raises `RequestError` where there is none, or while it goes on."""
+        ...
+
+    async def state(self) -> Mapping[str, Any]:
+        """Which run goes on, and all there are, the newest first; as `BenchmarksShown`."""
+        ...
+
+    def watch(self) -> AsyncGenerator[Mapping[str, Any], None]:
+        """The same now, and again whenever something has changed."""
+        ...

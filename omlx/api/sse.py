@@ -1,6 +1,8 @@
 """Server-sent events as OpenAI frames them, and the response that sends them."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from typing import Any
 
 import orjson
@@ -12,11 +14,26 @@ from omlx.api.disconnect import unless_gone
 
 DONE = b"data: [DONE]\n\n"
 QUIET = b": quiet\n\n"  # a comment, which says that the stream lives
+_QUIET_SECONDS = 15.0  # after which a stream says that it lives
 
 
 def event(data: Mapping[str, Any]) -> bytes:
     """One event. JSON has no bare line breaks, so a single `data:` line holds it."""
     return b"data: " + orjson.dumps(data) + b"\n\n"
+
+
+async def changes(states: AsyncGenerator[Mapping[str, Any], None]) -> AsyncGenerator[bytes, None]:
+    """Each state as an event, and a comment where there is none for long."""
+    async with aclosing(states):
+        while True:
+            following = asyncio.ensure_future(anext(states))
+            try:
+                while not (await asyncio.wait((following,), timeout=_QUIET_SECONDS))[0]:
+                    yield QUIET
+                yield event(following.result())
+            finally:
+                following.cancel()
+                await asyncio.gather(following, return_exceptions=True)
 
 
 class EventStream(Response):

@@ -12,6 +12,7 @@ from omlx.access.usage import KeyUsage
 from omlx.api.errors import _UNEXPECTED, ERRORS
 from omlx.api.openai import UNSUPPORTED
 from omlx.app import create_app
+from omlx.benchmark.bench import Bench
 from omlx.cli import main
 from omlx.downloads import refusals
 from omlx.metrics.page import page as metrics_page
@@ -49,7 +50,8 @@ def text(name):
 
 def test_every_route_is_documented(tmp_path):
     rules = {"access": Access(AccessFile(tmp_path)), "usage": KeyUsage(tmp_path)}
-    paths = create_app(FakeServices(), downloads=FakeDownloads(), log_dir=ROOT, **rules).openapi()["paths"]
+    bench = Bench(FakeServices(), tmp_path)
+    paths = create_app(FakeServices(), downloads=FakeDownloads(), benchmarks=bench, log_dir=ROOT, **rules).openapi()["paths"]
     routes = {f"`{method.upper()} {path}`" for path, methods in paths.items() for method in methods}
     assert len(routes) >= 6
     assert [route for route in sorted(routes) if route not in text("docs/api.md")] == []
@@ -57,7 +59,7 @@ def test_every_route_is_documented(tmp_path):
 
 def test_every_error_code_is_documented():
     codes = {kind.code for kind in ERRORS.values()}
-    sources = "".join(file.read_text() for file in (ROOT / "omlx/api").glob("*.py"))
+    sources = "".join(file.read_text() for file in [*(ROOT / "omlx/api").glob("*.py"), ROOT / "omlx/benchmark/errors.py"])
     codes |= set(re.findall(r'code(?:: str)? ?= ?"(\w+)"', sources))  # given by keyword or by default
     codes |= set(re.findall(r'"([a-z]+_[a-z_]+)"', re.search(r"codes = {.*?}\n.*?get\(.*?\)\)", sources, re.DOTALL).group()))
     codes |= {code for _, code in refusals._KINDS.values()}

@@ -1,6 +1,9 @@
 """A person with a browser: from no model to one that is loaded, without the command line."""
 
+import json
+import re
 import time
+from pathlib import Path
 
 import httpx
 from playwright.sync_api import expect
@@ -92,6 +95,8 @@ def test_from_no_model_to_one_that_answers_and_is_unloaded(page, complaints, adm
     problems.get_by_role("link", name="Logs").click()
     expect(page.get_by_label("Level")).to_have_value("warning")
 
+    measure(page, admin)
+
     go(page, "Models")
     page.get_by_label("Alias", exact=True).fill("small")
     page.get_by_role("button", name=f"Save alias {NAME}").click()
@@ -107,6 +112,45 @@ def test_from_no_model_to_one_that_answers_and_is_unloaded(page, complaints, adm
     page.get_by_role("button", name=f"Delete {NAME}").click()
     expect(page.get_by_text("There is no model yet.")).to_be_visible()
     assert httpx.get(f"{admin.url}/v1/models").json()["data"] == []
+
+
+def measure(page, admin):
+    """One click measures a model, and the run is kept."""
+    go(page, "Benchmark")
+    for name, on in (("512", False), ("4", False), ("2", True)):
+        page.get_by_role("checkbox", name=name, exact=True).set_checked(on)
+    page.get_by_role("button", name="Measure").click()
+    expect(page.get_by_role("progressbar")).to_be_visible()
+    runs = page.get_by_role("region", name="Runs")
+    expect(runs.get_by_text("done", exact=True)).to_be_visible(timeout=120_000)
+    rows = page.get_by_role("table").locator("tbody tr").all()
+    assert [row.get_by_role("cell").first.inner_text() for row in rows] == ["1", "2"]
+    assert all(float(cell.inner_text().replace(",", "")) > 0 for row in rows for cell in row.get_by_role("cell").all())
+    expect(page.get_by_role("img", name="Reading prompts")).to_have_accessible_name(
+        re.compile("1 at once, new prompt: 128: [0-9]")
+    )
+    with page.expect_download() as exported:
+        runs.get_by_role("link", name="Export JSON").click()
+    (run,) = httpx.get(f"{admin.url}/admin/api/benchmarks").json()["runs"]
+    whole = httpx.get(f"{admin.url}/admin/api/benchmarks/{run['id']}").json()
+    assert json.loads(Path(exported.value.path()).read_text()) == whole
+    assert (whole["model"]["id"], whole["plan"]["batches"]) == (NAME, [1, 2])
+    assert all(cell["figures"]["cached_tokens"] > 0.8 * 128 for cell in whole["cells"])
+    check_accessible(page)
+    page.get_by_label("Theme").select_option("system")
+    page.set_viewport_size({"width": 1000, "height": 1000})
+    page.evaluate("scrollTo(0, 0)")
+    picture(page, "benchmark")
+
+    page.get_by_role("button", name="Measure").click()
+    page.get_by_role("button", name="Cancel").click()
+    expect(runs.get_by_text("cancelled", exact=True)).to_be_visible()
+    page.on("dialog", lambda dialog: dialog.accept())
+    runs.get_by_role("button", name="Delete").first.click()
+    expect(runs.get_by_text("cancelled", exact=True)).not_to_be_visible()
+    page.set_viewport_size({"width": 360, "height": 700})
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.set_viewport_size({"width": 1000, "height": 800})
 
 
 def test_in_chinese_on_a_phone_by_keyboard(page):

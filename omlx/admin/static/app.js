@@ -4,6 +4,7 @@ import { html, render, useEffect, useRef, useState } from "./vendor/htm-preact.j
 import { follow } from "./api.js";
 import { Problem } from "./parts.js";
 import { Access } from "./pages/access.js";
+import { Benchmark } from "./pages/benchmark.js";
 import { Chat } from "./pages/chat.js";
 import { Downloads } from "./pages/downloads.js";
 import { Logs } from "./pages/logs.js";
@@ -13,7 +14,7 @@ import { Status } from "./pages/status.js";
 import { SignIn, useSession } from "./session.js";
 import { chooseLanguage, language, loadWords, t } from "./words.js";
 
-const PAGES = { status: Status, chat: Chat, models: Models, downloads: Downloads, settings: Settings, logs: Logs, access: Access };
+const PAGES = { status: Status, chat: Chat, models: Models, downloads: Downloads, benchmark: Benchmark, settings: Settings, logs: Logs, access: Access };
 const THEMES = ["system", "light", "dark"];
 const KEPT_THEME = "omlx.theme";
 const MINUTES = 5;

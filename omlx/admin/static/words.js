@@ -41,8 +41,9 @@ export function bytes(count) {
   return `${count.toLocaleString(language, { maximumFractionDigits: power && count < 100 ? 1 : 0 })} ${units[power]}`;
 }
 
-export function number(value, digits = 0) {
-  return value === null || value === undefined ? "–" : value.toLocaleString(language, { maximumFractionDigits: digits });
+export function number(value, digits = 0, least = 0) {
+  return value === null || value === undefined ? "–"
+    : value.toLocaleString(language, { maximumFractionDigits: digits, minimumFractionDigits: least });
 }
 
 export function percent(share) {

@@ -5,8 +5,7 @@ import json
 
 import pytest
 
-from omlx.api import downloads as routes
-from omlx.api.sse import QUIET
+from omlx.api import sse
 from omlx.app import create_app
 from tests.fakes.download_service import CARD, FakeDownloads
 from tests.fakes.http import Call, get, send
@@ -95,7 +94,7 @@ def test_a_page_of_another_site_fetches_nothing(app, path):
 
 
 def test_tasks_as_events_until_the_client_leaves(app, downloads, monkeypatch):
-    monkeypatch.setattr(routes, "_QUIET_SECONDS", 0.01)
+    monkeypatch.setattr(sse, "_QUIET_SECONDS", 0.01)
 
     async def follow():
         call = Call(app, "GET", "/admin/api/hf/events")
@@ -103,7 +102,7 @@ def test_tasks_as_events_until_the_client_leaves(app, downloads, monkeypatch):
         await call.wait_for(b'{"tasks":[]}')
         await downloads.add("hf", {"repository": "org/tiny", "name": "tiny", "revision": None, "allow": [], "ignore": []})
         await call.wait_for(b'"state":"queued"')
-        await call.wait_for(QUIET)
+        await call.wait_for(sse.QUIET)
         downloads.finish("t0")
         await call.wait_for(b'"state":"done"')
         call.leave()
