@@ -7,6 +7,7 @@ from starlette.requests import cookie_parser
 from starlette.types import Scope
 
 _BEARER = "bearer "
+_STRANGER = "omlx.stranger"  # in a scope
 
 
 def secrets_of(headers: Headers) -> list[str]:
@@ -29,6 +30,16 @@ def cookie_name(scope: Scope) -> str:
 def address_of(scope: Scope) -> str:
     """Where a request comes from: behind a proxy on this machine, as that says."""
     return str((scope.get("client") or ("unknown", 0))[0])
+
+
+def as_stranger(scope: Scope) -> Scope:
+    """The scope of a request whose sender may ask for what is open alone."""
+    return {**scope, _STRANGER: True}
+
+
+def is_stranger(scope: Scope) -> bool:
+    """Whether that is so."""
+    return _STRANGER in scope
 
 
 def is_local(scope: Scope) -> bool:

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from omlx.access.access import Access, Caller
 from omlx.access.errors import NoKeyError, NotAdminError, NotSignedInError
 from omlx.access.usage import KeyUsage
-from omlx.api.caller import is_local, secrets_of, session_of
+from omlx.api.caller import as_stranger, is_local, secrets_of, session_of
 from omlx.api.revocable import run_while
 from omlx.api.same_origin import refuse_other_sites
 from omlx.record import record_of
@@ -55,10 +55,10 @@ class Guard:
             return
         method = scope["method"]
         need = need_of(method, scope["path"])
-        if need is Need.NOTHING:
-            await self._app(scope, receive, send)
-            return
         caller = self._caller(scope)
+        if need is Need.NOTHING:
+            await self._app(scope if caller.may_use else as_stranger(scope), receive, send)
+            return
         _check(need, caller)
         if caller.has_session and caller.key is None:
             refuse_other_sites(method, Headers(scope=scope))

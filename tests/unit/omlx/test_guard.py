@@ -85,6 +85,13 @@ def test_each_route_is_closed_but_those_that_are_meant_to_be_open(tmp_path):
     assert world.services.jobs == []
 
 
+def test_whether_it_lives_everybody_is_told_and_what_runs_those_with_a_key(world):
+    assert "engines" in get(world.app, "/health").json
+    _, secret = world.key()
+    assert set(get(world.app, "/health").json) == {"status", "version"}
+    assert "engines" in get(world.app, "/health", headers=bearer(secret)).json
+
+
 @pytest.mark.parametrize("header", ["authorization", "x-api-key"])
 def test_a_key_comes_as_openai_s_clients_or_as_anthropic_s_send_it(world, header):
     _, secret = world.key()
