@@ -71,6 +71,12 @@ def test_from_no_model_to_one_that_answers_and_is_unloaded(page, complaints, adm
     page.get_by_label("temperature", exact=True).fill("")
     page.get_by_label("Find a setting").fill("most tokens answer")
     page.get_by_label("max_tokens", exact=True).fill("2")
+    set_meanwhile(admin, "max_tokens", 7)
+    page.get_by_role("button", name="Save max_tokens").click()
+    expect(page.get_by_role("alert")).to_contain_text("have changed")
+    expect(page.get_by_label("max_tokens", exact=True)).to_have_value("7")  # and not what was typed
+    complaints.clear()  # a browser notes every 409
+    page.get_by_label("max_tokens", exact=True).fill("2")
     page.get_by_role("button", name="Save max_tokens").click()
     expect(page.get_by_role("status")).to_contain_text("max_tokens is saved")
     expect(page.get_by_label("temperature", exact=True)).to_have_count(0)
@@ -112,6 +118,13 @@ def test_from_no_model_to_one_that_answers_and_is_unloaded(page, complaints, adm
     page.get_by_role("button", name=f"Delete {NAME}").click()
     expect(page.get_by_text("There is no model yet.")).to_be_visible()
     assert httpx.get(f"{admin.url}/v1/models").json()["data"] == []
+
+
+def set_meanwhile(admin, setting, value):
+    """Somebody else changes a setting of the model."""
+    path = f"{admin.url}/admin/api/models/{NAME}/settings"
+    changed = httpx.patch(path, json={"revision": httpx.get(path).json()["revision"], setting: value})
+    assert changed.status_code == 200
 
 
 def measure(page, admin):
