@@ -34,8 +34,8 @@ class RequestRecord:
         completion_tokens: Tokens generated so far, for all choices.
         first_token: When the first one came.
         last_token: When the last one came.
-        finish_reason: Why it ended: `stop` or `length` (of the choice that ended last), `abort` when the client left, `error` when
-            it broke off; empty where it was refused. Vectors and scores end with `stop`, as they do at vLLM.
+        finish_reason: Why it ended: `stop`, `length` or `tool_calls` (of the choice that ended last), `abort` when the client left,
+            `error` when it broke off; empty where it was refused. Vectors and scores end with `stop`, as they do at vLLM.
         usage: What the engine says of a generation that came to its end.
     """
 

@@ -86,8 +86,8 @@ def _subject(param: str | None) -> str:
 def _field(location: Sequence[int | str], body: Any) -> str:
     """A location as the client knows it: the steps that lead into its body, without pydantic's names of alternatives."""
     steps = []
-    for step in location:
-        if isinstance(body, dict):
+    for place, step in enumerate(location, 1):
+        if isinstance(body, dict) and (step in body or place == len(location)):
             steps.append(str(step))
             body = body.get(step)
         elif isinstance(body, list) and isinstance(step, int):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from fastapi import APIRouter, Request, Response
 
-from actors.contracts import Job, LikelyToken
+from actors.contracts import Delta, Job, LikelyToken, ToolCall
 from actors.control import Served
 from omlx.api.body import documented, read_body
 from omlx.api.exchange import Asked, Ended, Logprobs
@@ -19,6 +19,7 @@ from omlx.api.openai import (
     ChatRequest,
     ContentLogprob,
     Head,
+    MessageToolCall,
     TopLogprob,
     Usage,
 )
@@ -37,9 +38,16 @@ class ChatWording:
         """Whose turn it is."""
         return _choice(index, {"role": "assistant", "content": ""})
 
-    def piece(self, index: int, text: str, logprobs: Logprobs | None) -> ChatChunkChoice:
+    def piece(self, delta: Delta, logprobs: Logprobs | None) -> ChatChunkChoice:
         """More of the turn."""
-        return _choice(index, {"content": text}, logprobs=logprobs)
+        added: ChatDelta = {}
+        if delta.reasoning:
+            added["reasoning_content"] = delta.reasoning
+        if delta.text or not (delta.reasoning or delta.tool_calls):
+            added["content"] = delta.text
+        if delta.tool_calls:
+            added["tool_calls"] = [{"index": call.number, **_call(call)} for call in delta.tool_calls]
+        return _choice(delta.index, added, logprobs=logprobs)
 
     def ending(self, index: int, finish_reason: str) -> ChatChunkChoice:
         """The end of the turn."""
@@ -50,7 +58,7 @@ class ChatWording:
         choices = [
             ChatChoice(
                 index=index,
-                message=ChatMessage(content=each.text),
+                message=_message(each),
                 logprobs=_logprobs(each.logprobs),
                 finish_reason=each.finish_reason,
             )
@@ -61,6 +69,18 @@ class ChatWording:
 
 def _choice(index: int, delta: ChatDelta, finish_reason: str | None = None, logprobs: Logprobs | None = None) -> ChatChunkChoice:
     return {"index": index, "delta": delta, "logprobs": _logprobs(logprobs), "finish_reason": finish_reason}
+
+
+def _message(ended: Ended) -> ChatMessage:
+    return ChatMessage(
+        content=None if ended.tool_calls and not ended.text else ended.text,
+        reasoning_content=ended.reasoning,
+        tool_calls=[_call(call) for call in ended.tool_calls],
+    )
+
+
+def _call(call: ToolCall) -> MessageToolCall:
+    return {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 
 def _logprobs(logprobs: Logprobs | None) -> ChatLogprobs | None:

@@ -5,7 +5,7 @@ from itertools import accumulate
 
 from fastapi import APIRouter, Request, Response
 
-from actors.contracts import Job
+from actors.contracts import Delta, Job
 from actors.control import Served
 from omlx.api.body import documented, read_body
 from omlx.api.exchange import Asked, Ended, Logprobs, text_length
@@ -32,9 +32,9 @@ class CompletionWording:
     def opening(self, index: int) -> None:
         """A completion begins with its text."""
 
-    def piece(self, index: int, text: str, logprobs: Logprobs | None) -> CompletionChunkChoice:
+    def piece(self, delta: Delta, logprobs: Logprobs | None) -> CompletionChunkChoice:
         """More of the text."""
-        return _choice(index, text, logprobs=logprobs)
+        return _choice(delta.index, delta.text, logprobs=logprobs)
 
     def ending(self, index: int, finish_reason: str) -> CompletionChunkChoice:
         """The end of the text."""

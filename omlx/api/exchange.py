@@ -8,11 +8,19 @@ from typing import Protocol
 
 from pydantic import BaseModel
 
-from actors.contracts import Job, LikelyToken, TokenLogprob
+from actors.contracts import Delta, Job, LikelyToken, TokenLogprob, ToolCall
 from actors.contracts import Usage as JobUsage
 from actors.control import Served
 from omlx import __version__
-from omlx.api.openai import ChatChunkChoice, CompletionChunkChoice, GenerationRequest, Head, PromptTokensDetails, Usage
+from omlx.api.openai import (
+    ChatChunkChoice,
+    CompletionChunkChoice,
+    CompletionTokensDetails,
+    GenerationRequest,
+    Head,
+    PromptTokensDetails,
+    Usage,
+)
 from omlx.record import RequestRecord
 
 SYSTEM_FINGERPRINT = f"fp_{sha256(f'omlx {__version__}'.encode()).hexdigest()[:10]}"
@@ -43,6 +51,8 @@ class Ended:
     text: str
     finish_reason: str
     logprobs: Logprobs | None
+    reasoning: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 class Wording(Protocol):
@@ -62,8 +72,8 @@ class Wording(Protocol):
         """What a streamed choice begins with, if anything."""
         ...
 
-    def piece(self, index: int, text: str, logprobs: Logprobs | None) -> Choice:
-        """More of a choice's text, and the logprobs of the tokens that came."""
+    def piece(self, delta: Delta, logprobs: Logprobs | None) -> Choice:
+        """What a delta adds to a choice, and the logprobs of the tokens that came."""
         ...
 
     def ending(self, index: int, finish_reason: str) -> Choice:
@@ -124,4 +134,5 @@ def usage_of(usage: JobUsage | None) -> Usage:
         completion_tokens=usage.completion_tokens,
         total_tokens=usage.prompt_tokens + usage.completion_tokens,
         prompt_tokens_details=PromptTokensDetails(cached_tokens=usage.cached_tokens),
+        completion_tokens_details=CompletionTokensDetails(reasoning_tokens=usage.reasoning_tokens),
     )

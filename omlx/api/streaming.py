@@ -126,7 +126,13 @@ def _ended(deltas: Sequence[Delta], with_logprobs: bool) -> Ended:
     finish_reason = deltas[-1].finish_reason
     assert finish_reason is not None
     logprobs = Logprobs([entry for delta in deltas for entry in delta.logprobs]) if with_logprobs else None
-    return Ended("".join(delta.text for delta in deltas), finish_reason, logprobs)
+    return Ended(
+        "".join(delta.text for delta in deltas),
+        finish_reason,
+        logprobs,
+        "".join(delta.reasoning for delta in deltas),
+        tuple(call for delta in deltas for call in delta.tool_calls),
+    )
 
 
 class ChunkWriter:
@@ -139,10 +145,10 @@ class ChunkWriter:
         self._offsets: dict[int, int] = {}  # characters of the tokens so far, of each choice that has begun
 
     def write(self, delta: Delta) -> bytes:
-        """A delta's text and logprobs, before a choice's first its opening, and after the last one all that ends a stream."""
+        """What a delta adds, before a choice's first its opening, and after the last one all that ends a stream."""
         events = self._begin(delta.index)
-        if delta.text or delta.logprobs:
-            events += self._event(self._wording.piece(delta.index, delta.text, self._logprobs(delta)))
+        if delta.text or delta.logprobs or delta.reasoning or delta.tool_calls:
+            events += self._event(self._wording.piece(delta, self._logprobs(delta)))
         if delta.finish_reason is not None:
             events += self._event(self._wording.ending(delta.index, delta.finish_reason))
         return events + self._end(delta.usage) if delta.is_last else events

@@ -1,17 +1,27 @@
 """Turns requests into jobs: OpenAI's words into the engine's, with the model's defaults for what they leave out, or OpenAI's."""
 
+import json
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
-from actors.contracts import ChatPrompt, Image, Job, TextPrompt, TokenPrompt
+from actors.contracts import ChatPrompt, Image, Job, TextPrompt, TokenPrompt, Tools
 from actors.control import Served
 from actors.errors import InvalidJobError
 from actors.ocr import family_of
 from actors.settings import SAMPLING
-from omlx.api.openai import ChatRequest, CompletionRequest, ContentPart, GenerationRequest, Message
+from omlx.api.openai import (
+    CallMade,
+    ChatRequest,
+    CompletionRequest,
+    ContentPart,
+    Function,
+    GenerationRequest,
+    Message,
+    NamedTool,
+)
 from scheduler.sampling import SamplingParams
 
 _SEED_MASK = (1 << 64) - 1
@@ -30,7 +40,8 @@ def chat_job(request: ChatRequest, served: Served, images: Sequence[Image] = ())
         wordless["content"] = [*_images(wordless["content"]), {"type": "text", "text": family.instruction}]
         served = replace(served, defaults={**family.sampling, **served.defaults})
     variables = {**served.chat_template_kwargs, **request.chat_template_kwargs}
-    job = _job("chatcmpl", request, served, ChatPrompt(tuple(messages), served.chat_template, variables, tuple(images)))
+    prompt = ChatPrompt(tuple(messages), served.chat_template, variables, tuple(images), _tools(request))
+    job = _job("chatcmpl", request, served, prompt)
     return replace(job, clean_layout=served.clean_ocr if request.clean_ocr is None else request.clean_ocr)
 
 
@@ -96,7 +107,36 @@ def _message(message: Message) -> dict[str, Any]:
     else:
         content = "\n".join(part.text or "" for part in message.content)
     role = "system" if message.role == "developer" else message.role
-    return {**(message.model_extra or {}), "role": role, "content": content}
+    calls = {"tool_calls": [_call(call) for call in message.tool_calls]} if message.tool_calls else {}
+    return {**(message.model_extra or {}), "role": role, "content": content, **calls}
+
+
+def _call(call: CallMade) -> dict[str, Any]:
+    """A call with its arguments as an object, which most templates ask for; as they are where they are none."""
+    made = call.model_dump(exclude_unset=True)
+    arguments = call.function.arguments
+    if isinstance(arguments, str):
+        try:
+            parsed = json.loads(arguments or "{}")
+        except ValueError:
+            parsed = None
+        arguments = parsed if isinstance(parsed, dict) else arguments
+    return {**made, "type": "function", "function": {**made["function"], "arguments": arguments}}
+
+
+def _tools(request: ChatRequest) -> Tools | None:
+    """What may be called. A function that is named is the only one that the model is told of; with `none`, it is told of none."""
+    choice = request.tool_choice
+    tools = [tool for tool in request.tools if not isinstance(choice, NamedTool) or tool.function.name == choice.function.name]
+    if not tools or choice == "none":
+        return None
+    functions = tuple({"type": "function", "function": _function(tool.function)} for tool in tools)
+    return Tools(functions, must_call=choice != "auto", one_call=not request.parallel_tool_calls)
+
+
+def _function(function: Function) -> dict[str, Any]:
+    """A function as the client has it, and with the parameters that templates count on."""
+    return {**function.model_dump(exclude_unset=True), "parameters": function.parameters}
 
 
 def _wordless(messages: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
