@@ -440,6 +440,10 @@ class EngineClient(Protocol):
         """
         ...
 
+    async def count(self, job: Job) -> int:
+        """How many tokens a job's prompt has; nothing is answered. Raises as `submit` does."""
+        ...
+
     async def abort(self, request_ids: Sequence[str]) -> None:
         """End requests; their rows are out of the batch at the next step. Ids of requests that have ended are ignored.
 

@@ -29,7 +29,7 @@ class RequestRecord:
         for_model: Whether it asked something of a model.
         is_generation: Whether that was text, not vectors or scores.
         stream: Whether as a stream.
-        answer_id: The answer's own id, `chatcmpl-…`, `cmpl-…` or `rerank-…`; vectors have none.
+        answer_id: The answer's own id, `chatcmpl-…`, `cmpl-…`, `msg_…` or `rerank-…`; vectors have none.
         prompt_tokens: Tokens of the prompt, once the engine has taken it; of all that was embedded or reranked, once it is.
         completion_tokens: Tokens generated so far, for all choices.
         first_token: When the first one came.

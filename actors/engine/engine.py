@@ -63,6 +63,16 @@ class Engine(EngineBase[Backend]):
             self._occupancy.end()
             raise
 
+    async def count(self, job: Job) -> int:
+        """How many tokens a job's prompt has; see `actors.contracts.EngineClient`."""
+        self._check_open()
+        self._occupancy.begin()
+        try:
+            _, prompt = await self._encoded(job)
+        finally:
+            self._occupancy.end()
+        return len(prompt.token_ids)
+
     async def _take(self, consumer: str, job: Job) -> int:
         self._arriving[job.request_id] = job
         try:

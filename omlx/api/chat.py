@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from fastapi import APIRouter, Request, Response
 
 from actors.contracts import Delta, Job, LikelyToken, ToolCall
+from actors.contracts import Usage as JobUsage
 from actors.control import Served
 from omlx.api.body import documented, read_body
-from omlx.api.exchange import Asked, Ended, Logprobs
-from omlx.api.images import ImageReader
+from omlx.api.chunks import ChunkedWording
+from omlx.api.exchange import Asked, Ended, Exchange, Logprobs, head_of, usage_of
+from omlx.api.images import ImageReader, pictures_of
 from omlx.api.openai import (
     ChatChoice,
     ChatChunkChoice,
@@ -18,17 +20,15 @@ from omlx.api.openai import (
     ChatMessage,
     ChatRequest,
     ContentLogprob,
-    Head,
     MessageToolCall,
     TopLogprob,
-    Usage,
 )
 from omlx.api.streaming import Answering
 from omlx.api.translate import chat_job
 from omlx.record import generation_of
 
 
-class ChatWording:
+class ChatWording(ChunkedWording):
     """The model's turn as chat completions have it."""
 
     endpoint = "/v1/chat/completions"
@@ -53,7 +53,7 @@ class ChatWording:
         """The end of the turn."""
         return _choice(index, {}, finish_reason)
 
-    def whole(self, head: Head, ended: Sequence[Ended], usage: Usage) -> ChatCompletion:
+    def whole(self, exchange: Exchange, ended: Sequence[Ended], usage: JobUsage) -> ChatCompletion:
         """The turn in one, in as many ways as were asked for."""
         choices = [
             ChatChoice(
@@ -64,7 +64,7 @@ class ChatWording:
             )
             for index, each in enumerate(ended)
         ]
-        return ChatCompletion(**head, choices=choices, usage=usage)
+        return ChatCompletion(**head_of(exchange), choices=choices, usage=usage_of(usage))
 
 
 def _choice(index: int, delta: ChatDelta, finish_reason: str | None = None, logprobs: Logprobs | None = None) -> ChatChunkChoice:
@@ -108,7 +108,7 @@ def chat_routes(answering: Answering, images: ImageReader) -> APIRouter:
         request = await read_body(http, ChatRequest)
 
         async def job(served: Served) -> Job:
-            return chat_job(request, served, await images.read(request.messages, served))
+            return chat_job(request, served, await images.read(pictures_of(request.messages), served))
 
         return await answering.respond(Asked(request, job, wording, record), http)
 

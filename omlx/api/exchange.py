@@ -12,9 +12,8 @@ from actors.contracts import Delta, Job, LikelyToken, TokenLogprob, ToolCall
 from actors.contracts import Usage as JobUsage
 from actors.control import Served
 from omlx import __version__
+from omlx.api.errors import Reply
 from omlx.api.openai import (
-    ChatChunkChoice,
-    CompletionChunkChoice,
     CompletionTokensDetails,
     GenerationRequest,
     Head,
@@ -24,8 +23,6 @@ from omlx.api.openai import (
 from omlx.record import RequestRecord
 
 SYSTEM_FINGERPRINT = f"fp_{sha256(f'omlx {__version__}'.encode()).hexdigest()[:10]}"
-
-Choice = ChatChunkChoice | CompletionChunkChoice
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +43,7 @@ class Ended:
 
     Attributes:
         logprobs: Where the client asked for them.
+        stop_text: Which of the request's stop texts ended it, if one did.
     """
 
     text: str
@@ -53,6 +51,15 @@ class Ended:
     logprobs: Logprobs | None
     reasoning: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
+    stop_text: str = ""
+
+
+class Writer(Protocol):
+    """Words one stream."""
+
+    def write(self, delta: Delta) -> bytes:
+        """The events that a delta makes, if any; before the first all that opens a stream, and after the last all that ends it."""
+        ...
 
 
 class Wording(Protocol):
@@ -64,23 +71,19 @@ class Wording(Protocol):
         ...
 
     @property
-    def chunk_object(self) -> str:
-        """What a chunk calls itself."""
+    def sign_of_life(self) -> bytes:
+        """What a stream says while it has nothing to say."""
         ...
 
-    def opening(self, index: int) -> Choice | None:
-        """What a streamed choice begins with, if anything."""
+    def writer(self, exchange: "Exchange") -> Writer:
+        """What words a stream."""
         ...
 
-    def piece(self, delta: Delta, logprobs: Logprobs | None) -> Choice:
-        """What a delta adds to a choice, and the logprobs of the tokens that came."""
+    def failure(self, reply: Reply) -> bytes:
+        """The event that a stream breaks off with."""
         ...
 
-    def ending(self, index: int, finish_reason: str) -> Choice:
-        """The end of a choice's text."""
-        ...
-
-    def whole(self, head: Head, ended: Sequence[Ended], usage: Usage) -> BaseModel:
+    def whole(self, exchange: "Exchange", ended: Sequence[Ended], usage: JobUsage) -> BaseModel:
         """The answer in one, with all its choices in order."""
         ...
 
@@ -126,9 +129,8 @@ def head_of(exchange: Exchange) -> Head:
     }
 
 
-def usage_of(usage: JobUsage | None) -> Usage:
-    """A finished request's usage as clients read it."""
-    assert usage is not None
+def usage_of(usage: JobUsage) -> Usage:
+    """A finished request's usage as OpenAI's clients read it."""
     return Usage(
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,

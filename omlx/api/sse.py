@@ -1,4 +1,4 @@
-"""Server-sent events as OpenAI frames them, and the response that sends them."""
+"""Server-sent events as OpenAI and Anthropic frame them, and the response that sends them."""
 
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
@@ -11,11 +11,17 @@ from starlette.types import Receive, Scope, Send
 from omlx.api.disconnect import unless_gone
 
 DONE = b"data: [DONE]\n\n"
+LOADING = b": loading\n\n"  # a comment, which every client of server-sent events ignores
 
 
 def event(data: Mapping[str, Any]) -> bytes:
     """One event. JSON has no bare line breaks, so a single `data:` line holds it."""
     return b"data: " + orjson.dumps(data) + b"\n\n"
+
+
+def named_event(data: Mapping[str, Any]) -> bytes:
+    """One event under the name that its `type` says."""
+    return b"event: " + str(data["type"]).encode() + b"\n" + event(data)
 
 
 class EventStream(Response):

@@ -28,7 +28,7 @@ _SEED_MASK = (1 << 64) - 1
 _DRAWN_BY = ("temperature", "top_p", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty")  # as they stand
 
 
-def chat_job(request: ChatRequest, served: Served, images: Sequence[Image] = ()) -> Job:
+def chat_job(request: ChatRequest, served: Served, images: Sequence[Image] = (), prefix: str = "chatcmpl-") -> Job:
     """A conversation to answer, given the pictures of its messages, in order. Raises as `completion_job` does.
 
     An OCR model whose user sends pictures without a word gets the instruction of its family, and its sampling defaults.
@@ -41,7 +41,7 @@ def chat_job(request: ChatRequest, served: Served, images: Sequence[Image] = ())
         served = replace(served, defaults={**family.sampling, **served.defaults})
     variables = {**served.chat_template_kwargs, **request.chat_template_kwargs}
     prompt = ChatPrompt(tuple(messages), served.chat_template, variables, tuple(images), _tools(request))
-    job = _job("chatcmpl", request, served, prompt)
+    job = _job(prefix, request, served, prompt)
     return replace(job, clean_layout=served.clean_ocr if request.clean_ocr is None else request.clean_ocr)
 
 
@@ -51,15 +51,15 @@ def completion_job(request: CompletionRequest, served: Served) -> Job:
     if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int):
         prompt = prompt[0]
     if isinstance(prompt, str):
-        return _job("cmpl", request, served, TextPrompt(prompt))
-    return _job("cmpl", request, served, TokenPrompt(tuple(token for token in prompt if isinstance(token, int))))
+        return _job("cmpl-", request, served, TextPrompt(prompt))
+    return _job("cmpl-", request, served, TokenPrompt(tuple(token for token in prompt if isinstance(token, int))))
 
 
 def _job(prefix: str, request: GenerationRequest, served: Served, prompt: ChatPrompt | TextPrompt | TokenPrompt) -> Job:
     wanted = _wanted(request, served)
     return Job(
         # The client's own request id won't do: nothing keeps it from being sent twice.
-        request_id=f"{prefix}-{uuid4().hex}",
+        request_id=f"{prefix}{uuid4().hex}",
         prompt=prompt,
         sampling=_sampling(request, wanted),
         max_tokens=wanted["max_tokens"],

@@ -198,6 +198,21 @@ def test_a_model_that_knows_no_tools_refuses_them(run):
     run(test)
 
 
+def test_a_prompt_is_counted_without_an_answer(run):
+    async def test(world):
+        async with engine(world, "caller") as client:
+            assert await client.count(asking("Hé", "a", replace(TOOLS, must_call=True))) == len("f g\2Hé<tool_call>".encode())
+            assert await client.count(job("héllo")) == 6
+            with pytest.raises(InvalidJobError):
+                await client.count(job(""))
+            assert (await client.usage()).in_flight == 0
+            await client.retire()
+            with pytest.raises(EngineError):
+                await client.count(job("hi"))
+
+    run(test)
+
+
 async def by_choice(deltas):
     """One request's texts and last deltas by choice, once it has ended; and all its deltas in order."""
     texts, ends, order = {}, {}, []
