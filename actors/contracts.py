@@ -27,20 +27,37 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
+class Tools:
+    """What an answer may call.
+
+    Attributes:
+        functions: The tools as OpenAI has them, each `{"type": "function", "function": {...}}` with `name` and `parameters`.
+        must_call: The answer is begun for the model: as a call. Whether it becomes one is up to the model.
+        one_call: The answer ends with its first call.
+    """
+
+    functions: tuple[Mapping[str, Any], ...]
+    must_call: bool = False
+    one_call: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ChatPrompt:
     """A conversation, to be put into words by a chat template: the model's own unless another is given.
 
     Attributes:
-        messages: As OpenAI has them. Where there are pictures, a message's content is a list of parts, and `{"type": "image"}` stands
-            for the next of `images`.
+        messages: As OpenAI has them, but for the arguments of calls, which are objects. Where there are pictures, a message's content
+            is a list of parts, and `{"type": "image"}` stands for the next of `images`.
         variables: What the template is told besides the messages.
         images: The pictures of all messages, in order.
+        tools: What the answer may call; None where there is nothing to call.
     """
 
     messages: tuple[Mapping[str, Any], ...]
     template: str | None = None
     variables: Mapping[str, Any] = field(default_factory=dict)
     images: tuple[Image, ...] = ()
+    tools: Tools | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +83,7 @@ class Job:
         prompt: What to answer.
         sampling: How tokens are drawn. Each choice has a seed of its own, made of this one, and the first has this one.
         max_tokens: The most tokens to generate for each choice; None goes on to the end of the model's context.
-        stop: Texts that end the answer and are not part of it.
+        stop: Texts that end the answer and are not part of it; looked for in its text, not in its reasoning or its calls.
         stop_token_ids: Tokens that end the answer, besides the model's own.
         ignore_eos: The model's own don't end it.
         min_tokens: Tokens to generate before one that ends the answer may come; texts end it at any time.
@@ -164,6 +181,7 @@ class Usage:
         prefill_seconds: From there to its first token.
         decode_seconds: From there to its last token.
         cached_tokens: Tokens of the prompt that did not have to be computed.
+        reasoning_tokens: Of `completion_tokens`, those of the reasoning.
     """
 
     prompt_tokens: int
@@ -172,6 +190,7 @@ class Usage:
     prefill_seconds: float = 0.0
     decode_seconds: float = 0.0
     cached_tokens: int = 0
+    reasoning_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,18 +217,41 @@ class TokenLogprob:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A function that an answer calls, whole.
+
+    Attributes:
+        call_id: Unique in a conversation; nine letters and digits, or what the model itself called it.
+        name: The function's, whether or not there is one.
+        arguments: A JSON object, as text.
+        number: Which of its choice's calls, from 0.
+    """
+
+    call_id: str
+    name: str
+    arguments: str
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Delta:
-    """What one step adds to one choice of a request.
+    """What one step adds to one choice of a request: in this order reasoning, text, calls.
+
+    A step that brought them in another order has several deltas, of which one counts its tokens.
 
     Attributes:
         text: New text, whole characters only; may be empty.
         tokens: How many tokens the step brought this choice, whether or not they show in `text` yet.
-        finish_reason: `stop` or `length` with the choice's last delta; `timeout` or `error` with the request's, for all choices.
+        finish_reason: `stop`, `length` or `tool_calls` with the choice's last delta; `timeout` or `error` with the request's, for
+            all choices.
         usage: With the request's last delta, unless that has an error.
         error: Why, when `finish_reason` is `timeout` or `error`.
         logprobs: Where the job asked for them, the step's tokens, whether or not they show in `text` yet; a token that ends
             the answer is no part of it, and not here either.
         index: Which choice, from 0.
+        reasoning: New text of what the model says to itself before it answers.
+        tool_calls: Calls that are complete now.
+        stop_text: Which of the job's `stop` ended the choice, with its last delta.
     """
 
     request_id: str
@@ -220,6 +262,9 @@ class Delta:
     error: str | None = None
     logprobs: tuple[TokenLogprob, ...] = ()
     index: int = 0
+    reasoning: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    stop_text: str = ""
 
     @property
     def is_last(self) -> bool:
@@ -247,17 +292,19 @@ class StepItem:
         return cls(deltas, SchedulerStats(**stats))
 
 
-_PLAIN = 3  # values of a row that is of the first choice, has no logprobs and doesn't end anything
+_PLAIN = 3  # values of a row that is of the first choice, has text alone and doesn't end anything
 
 
 def _row(delta: Delta) -> list[Any]:
     row: list[Any] = [delta.request_id, delta.text, delta.tokens]
-    if delta.index or delta.finish_reason or delta.logprobs:
+    if delta.finish_reason or delta.logprobs or delta.reasoning or delta.tool_calls:
+        row += [delta.index, delta.reasoning]
+    elif delta.index:
         row.append(delta.index)
-    if delta.finish_reason or delta.logprobs:
+    if delta.finish_reason or delta.logprobs or delta.tool_calls:
         row += [delta.finish_reason, delta.usage, delta.error]
-    if delta.logprobs:
         row.append([[_likely_row(each) for each in (entry.token, *entry.top)] for entry in delta.logprobs])
+        row += [[[call.call_id, call.name, call.arguments, call.number] for call in delta.tool_calls], delta.stop_text]
     return row
 
 
@@ -274,14 +321,19 @@ def _delta(
     text: str,
     tokens: int,
     index: int = 0,
+    reasoning: str = "",
     finish_reason: str | None = None,
     usage: dict[str, Any] | None = None,
     error: str | None = None,
     logprobs: Sequence[Sequence[Any]] = (),
+    tool_calls: Sequence[Sequence[Any]] = (),
+    stop_text: str = "",
 ) -> Delta:
     likely = ([_likely(*each) for each in entry] for entry in logprobs)
     entries = tuple(TokenLogprob(token, tuple(top)) for token, *top in likely)
-    return Delta(request_id, text, tokens, finish_reason, Usage(**usage) if usage else None, error, entries, index)
+    calls = tuple(ToolCall(*call) for call in tool_calls)
+    ended = Usage(**usage) if usage else None
+    return Delta(request_id, text, tokens, finish_reason, ended, error, entries, index, reasoning, calls, stop_text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,6 +440,10 @@ class EngineClient(Protocol):
 
         Raises `InvalidJobError`, `QueueFullError`, or `EngineError` when the process is gone.
         """
+        ...
+
+    async def count(self, job: Job) -> int:
+        """How many tokens a job's prompt has; nothing is answered. Raises as `submit` does."""
         ...
 
     async def abort(self, request_ids: Sequence[str]) -> None:

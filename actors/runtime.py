@@ -202,6 +202,9 @@ class RayEngineClient:
     async def submit(self, consumer: str, job: Job) -> int:
         return await self._call(self._actor.submit.remote(consumer, job))
 
+    async def count(self, job: Job) -> int:
+        return await self._call(self._actor.count.remote(job))
+
     async def abort(self, request_ids: Sequence[str]) -> None:
         await self._call(self._actor.abort.remote(tuple(request_ids)))
 

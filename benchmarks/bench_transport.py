@@ -108,6 +108,9 @@ class Observed:
     async def configure(self, options: EngineOptions) -> None:
         await self._client.configure(options)
 
+    async def count(self, job: Job) -> int:
+        return await self._client.count(job)
+
     async def embed(self, job: EmbedJob) -> Vectors:
         return await self._client.embed(job)
 

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import orjson
 
-from actors.engine.text import AnswerText, Tokenizer
+from actors.engine.answer_text import AnswerText
+from actors.engine.text import Tokenizer
 
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
 _EVENT = b'data: {"choices":[{"index":0,"delta":{"content":%s},"finish_reason":%s}]}\n\n'
@@ -56,9 +57,10 @@ class _Stream:
     def take(self, token: int, reason: str | None) -> None:
         """Send on what a step brought."""
         self.completion_tokens += 1
-        text = "" if reason == "stop" else self.text.add(token)
+        said = [] if reason == "stop" else self.text.add(token)
         if reason is not None:
-            text += self.text.finish()
+            said += self.text.finish()
+        text = "".join(each.text for each in said)
         self.writer.write(_EVENT % (orjson.dumps(text), orjson.dumps(reason)))
         if reason is not None:
             self.writer.write(_USAGE % (self.prompt_tokens, self.completion_tokens))

@@ -13,6 +13,7 @@ from omlx.access.access import Access
 from omlx.access.usage import KeyUsage
 from omlx.admin.pages import admin_pages
 from omlx.api.admin import SettingsChange, admin_routes
+from omlx.api.anthropic import CountRequest, MessagesRequest
 from omlx.api.benchmark_shapes import BenchmarkRequest
 from omlx.api.benchmarks import benchmark_routes
 from omlx.api.body import schemas
@@ -30,6 +31,7 @@ from omlx.api.keep_alive import DEFAULT_SECONDS
 from omlx.api.keys import LimitsShown, NewKey, key_routes
 from omlx.api.live import live_routes
 from omlx.api.logs import log_routes
+from omlx.api.messages import message_routes
 from omlx.api.middleware import DEFAULT_MAX_BODY_BYTES, BodyLimit, RequestId, RequestRecords, UnforeseenErrors
 from omlx.api.models import model_routes
 from omlx.api.openai import ChatRequest, CompletionRequest
@@ -55,6 +57,7 @@ class _App(FastAPI):
         schema = super().openapi()
         schema["components"]["schemas"].update(
             schemas([ChatRequest, CompletionRequest, EmbeddingRequest, RerankRequest, SettingsChange, DownloadRequest])
+            | schemas([MessagesRequest, CountRequest])
             | schemas([SignIn, PasswordChange, NewKey, LimitsShown, BenchmarkRequest])
         )
         return schema
@@ -81,7 +84,7 @@ def create_app(
     Args:
         services: Models and what they say.
         max_body_bytes: The largest body of a request that is taken.
-        keep_alive_seconds: How often a stream says that it lives, until its first event is there.
+        keep_alive_seconds: After how long without an event a stream says that it lives.
         observers: Who is told of every request, besides the metrics.
         images: Who reads the pictures of conversations.
         downloads: Who fetches models; without it, there are no routes for that.
@@ -111,7 +114,9 @@ def create_app(
         ],
     )
     answering = Answering(services, metrics.requests, keep_alive_seconds)
-    app.include_router(chat_routes(answering, images or ImageReader()))
+    images = images or ImageReader()
+    app.include_router(chat_routes(answering, images))
+    app.include_router(message_routes(answering, services, images))
     app.include_router(completion_routes(answering))
     reading = Reading(services, metrics.requests)
     app.include_router(embedding_routes(reading))

@@ -79,7 +79,7 @@ class EngineConnection:
         self._consumer = consumer
         self._stepped, self._ended = stepped, ended
         self._queues: dict[str, asyncio.Queue[_Item]] = {}  # of requests whose last delta has not come
-        self._calls = 0  # that wait for vectors or scores
+        self._calls = 0  # that wait for vectors, scores or numbers
         self._end: EngineError | None = None
         self._open = asyncio.Event()
         # Not in the context of the request that happens to be the first here: it serves them all, and longer.
@@ -106,6 +106,10 @@ class EngineConnection:
             self._queues.pop(job.request_id, None)
             raise
         return Answer(self, job.request_id, prompt_tokens, queue)
+
+    async def count(self, job: Job) -> int:
+        """See `EngineClient.count`."""
+        return await self._counted(self._client.count(job))
 
     async def embed(self, job: EmbedJob) -> Vectors:
         """See `EngineClient.embed`."""

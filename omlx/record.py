@@ -29,13 +29,13 @@ class RequestRecord:
         for_model: Whether it asked something of a model.
         is_generation: Whether that was text, not vectors or scores.
         stream: Whether as a stream.
-        answer_id: The answer's own id, `chatcmpl-…`, `cmpl-…` or `rerank-…`; vectors have none.
+        answer_id: The answer's own id, `chatcmpl-…`, `cmpl-…`, `msg_…` or `rerank-…`; vectors have none.
         prompt_tokens: Tokens of the prompt, once the engine has taken it; of all that was embedded or reranked, once it is.
         completion_tokens: Tokens generated so far, for all choices.
         first_token: When the first one came.
         last_token: When the last one came.
-        finish_reason: Why it ended: `stop` or `length` (of the choice that ended last), `abort` when the client left, `error` when
-            it broke off; empty where it was refused. Vectors and scores end with `stop`, as they do at vLLM.
+        finish_reason: Why it ended: `stop`, `length` or `tool_calls` (of the choice that ended last), `abort` when the client left,
+            `error` when it broke off; empty where it was refused. Vectors and scores end with `stop`, as they do at vLLM.
         usage: What the engine says of a generation that came to its end.
     """
 

@@ -82,4 +82,5 @@ def _canonical(prompt: Prompt) -> bytes:
         return prompt.text.encode()
     if isinstance(prompt, TokenPrompt):
         return " ".join(map(str, prompt.token_ids)).encode()
-    return b"".join(orjson.dumps(message, option=orjson.OPT_SORT_KEYS) for message in prompt.messages)
+    tools = () if prompt.tools is None else prompt.tools.functions  # templates have them at the beginning
+    return b"".join(orjson.dumps(each, option=orjson.OPT_SORT_KEYS) for each in (*tools, *prompt.messages))

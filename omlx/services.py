@@ -81,6 +81,10 @@ class Services:
         """
         return await self._ask(served, job.prompt, lambda connection: connection.submit(job))
 
+    async def count(self, served: Served, job: Job) -> int:
+        """How many tokens a job's prompt has for a model, which is loaded first if need be. Raises as `submit` does."""
+        return await self._ask(served, None, lambda connection: connection.count(job))
+
     async def embed(self, served: Served, job: EmbedJob) -> Vectors:
         """Embed texts with a model, which is loaded first if need be. Cancelling this calls it off in the engine.
 

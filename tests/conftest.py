@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from actors.control import CatalogConfig
@@ -10,6 +11,10 @@ from scheduler.mlx.blas import preload_blas
 from tests.fakes.model import ECHO_BACKEND, MODELS, write_model
 
 preload_blas()  # before any test's module imports MLX, which finds it only then
+
+# How long an example takes says how busy the machine is, and nothing of the code.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 ENGINE_SETTINGS = {"max_concurrent_requests": 3, "max_queued_requests": 4}
 

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass
 
 from actors.contracts import Usage
-from actors.engine.text import AnswerText
+from actors.engine.answer_text import AnswerText
 from scheduler.step import TokenEvent
 
 
@@ -23,6 +23,7 @@ class Answer:
     prompt_tokens: int
     running: list[str]
     completion_tokens: int = 0
+    reasoning_tokens: int = 0
     first: TokenEvent | None = None
     timer: asyncio.TimerHandle | None = None
 
@@ -41,6 +42,7 @@ class Answer:
             self.first.timing.prefill,
             self.first.decode,
             self.first.cached_tokens,
+            self.reasoning_tokens,
         )
 
 

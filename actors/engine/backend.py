@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from actors.contracts import EngineOptions
+from actors.engine.answer_format import AnswerFormats, plain_formats
 from actors.engine.prompt import TEXT_ALONE, ReadsPictures
 from actors.engine.text import Tokenizer
 from actors.models import ModelInfo
@@ -29,6 +30,7 @@ class Backend:
         device: `cpu`, `metal` or `cuda`, and what multiplies matrices there where that is a choice.
         warnings: What its user should know, a sentence each.
         pictures: Reads conversations with pictures, or refuses them.
+        formats: How the model writes its answers.
         device_bytes: Bytes that it takes of a GPU's own memory, any thread may ask; None where it lives in the system's, on the CPU and on
             Apple's GPUs, and counts as this process'.
     """
@@ -46,6 +48,7 @@ class Backend:
     checkpoints: bool = False
     max_decode_stall: float = 0.1
     pictures: ReadsPictures = TEXT_ALONE
+    formats: AnswerFormats = plain_formats
     device_bytes: Callable[[], int] | None = None
 
 

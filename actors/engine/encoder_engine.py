@@ -75,6 +75,10 @@ class EncoderEngine(EngineBase[EncoderBackend]):
         """Refused: nothing is generated here."""
         raise self._wrong("generates no text")
 
+    async def count(self, _job: Job) -> int:
+        """Refused too."""
+        raise self._wrong("generates no text")
+
     async def abort(self, request_ids: Sequence[str]) -> None:
         """End requests that are here; whoever waits for them gets `InvalidJobError`."""
         for request_id in request_ids:

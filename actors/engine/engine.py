@@ -6,17 +6,20 @@ from dataclasses import replace
 from functools import partial
 from time import monotonic
 
-from actors.contracts import Delta, EmbedJob, EngineSpec, Job, RerankJob, Scores, TokenLogprob, Vectors
+from actors.contracts import ChatPrompt, Delta, EmbedJob, EngineSpec, Job, RerankJob, Scores, TokenLogprob, Vectors
 from actors.engine.answer import Answer, Choice
+from actors.engine.answer_text import AnswerText
 from actors.engine.backend import Backend, LoadBackend
 from actors.engine.base import EngineBase
 from actors.engine.model_thread import Loading
 from actors.engine.prompt import Prompt, read_prompt
 from actors.engine.relay import StepRelay
 from actors.engine.requests import requests_of
+from actors.engine.splitter import Said, Splitter, joined
 from actors.engine.step_thread import Abort, Add, Resize, StepThread
-from actors.engine.text import AnswerText, check_parameters
+from actors.engine.text import check_parameters
 from actors.engine.token_text import TokenTexts
+from actors.engine.tool_calls import CallReader
 from actors.errors import EngineError, InvalidJobError
 from actors.ocr import family_of
 from scheduler.request import FinishReason
@@ -60,6 +63,16 @@ class Engine(EngineBase[Backend]):
             self._occupancy.end()
             raise
 
+    async def count(self, job: Job) -> int:
+        """How many tokens a job's prompt has; see `actors.contracts.EngineClient`."""
+        self._check_open()
+        self._occupancy.begin()
+        try:
+            _, prompt = await self._encoded(job)
+        finally:
+            self._occupancy.end()
+        return len(prompt.token_ids)
+
     async def _take(self, consumer: str, job: Job) -> int:
         self._arriving[job.request_id] = job
         try:
@@ -81,7 +94,8 @@ class Engine(EngineBase[Backend]):
             answer.timer = asyncio.get_running_loop().call_later(job.timeout, self._time_out, job.request_id, job.timeout)
         self._answers[job.request_id] = answer
         for index, request in enumerate(requests):
-            text = AnswerText(backend.tokenizer, job.stop, self._layout, clean=job.clean_layout)
+            splitter = _splitter(job, prompt)
+            text = AnswerText(backend.tokenizer, job.stop, self._layout, clean=job.clean_layout, splitter=splitter)
             self._choices[request.request_id] = Choice(answer, index, text)
         self._step_thread.put(Add(requests))
         return len(prompt.token_ids)
@@ -118,7 +132,7 @@ class Engine(EngineBase[Backend]):
         self._check_room()
         check_parameters(backend.vocabulary, job)
         loop = asyncio.get_running_loop()
-        reading = partial(read_prompt, backend.tokenizer, backend.vocabulary, backend.pictures, job)
+        reading = partial(read_prompt, backend, job)
         return backend, await loop.run_in_executor(self._encoder, reading)
 
     @property
@@ -190,24 +204,33 @@ class Engine(EngineBase[Backend]):
         for event in events:
             choice = self._choices.get(event.request_id)
             if choice is not None:  # else it was aborted meanwhile
-                self._put(choice.answer, self._delta(choice, event))
+                for delta in self._deltas(choice, event):
+                    self._put(choice.answer, delta)
         self._send()
 
-    def _delta(self, choice: Choice, event: TokenEvent) -> Delta:
-        choice.answer.completion_tokens += 1
-        ends_by_token = event.finish_reason is FinishReason.STOP
-        text = "" if ends_by_token else choice.text.add(event.token)
-        if choice.text.stopped:
-            if event.finish_reason is None:
-                self._step_thread.put(Abort((event.request_id,)))
-            return self._last(choice, event, text, FinishReason.STOP)
-        if event.finish_reason is not None:
-            return self._last(choice, event, text + choice.text.finish(), event.finish_reason)
-        return Delta(choice.answer.request_id, text, 1, logprobs=self._logprobs(event), index=choice.index)
+    def _deltas(self, choice: Choice, event: TokenEvent) -> list[Delta]:
+        """What a token adds: mostly one delta, the first of which counts the token and the last of which ends the choice, if it ends."""
+        answer, text, reason = choice.answer, choice.text, event.finish_reason
+        answer.completion_tokens += 1
+        answer.reasoning_tokens += text.is_reasoning
+        said = [] if reason is FinishReason.STOP else text.add(event.token)
+        if not text.stopped and reason is not None:
+            said = joined([*said, *text.finish(is_whole=reason is FinishReason.STOP)])
+        request_id, index = answer.request_id, choice.index
+        first, *others = said or [Said()]
+        deltas = [
+            Delta(request_id, first.text, 1, None, None, None, self._logprobs(event), index, first.reasoning, first.calls),
+            *(Delta(request_id, each.text, index=index, reasoning=each.reasoning, tool_calls=each.calls) for each in others),
+        ]
+        if text.stopped and reason is None:
+            self._step_thread.put(Abort((event.request_id,)))
+        if text.stopped or reason is not None:
+            deltas[-1] = self._last(choice, event, deltas[-1])
+        return deltas
 
-    def _last(self, choice: Choice, event: TokenEvent, text: str, reason: FinishReason) -> Delta:
+    def _last(self, choice: Choice, event: TokenEvent, delta: Delta) -> Delta:
         """A choice's last delta, which is its request's last when no other choice goes on."""
-        answer = choice.answer
+        answer, text = choice.answer, choice.text
         del self._choices[event.request_id]
         answer.running.remove(event.request_id)
         if choice.index == 0:
@@ -217,7 +240,9 @@ class Engine(EngineBase[Backend]):
             usage = answer.usage()
             self._end(answer)
             self._bound.ended(monotonic())
-        return Delta(answer.request_id, text, 1, reason.value, usage, None, self._logprobs(event), choice.index)
+        reason = FinishReason.STOP if text.stopped or event.finish_reason is None else event.finish_reason
+        called = text.has_called and reason is FinishReason.STOP
+        return replace(delta, finish_reason="tool_calls" if called else reason.value, usage=usage, stop_text=text.stop_text)
 
     def _logprobs(self, event: TokenEvent) -> tuple[TokenLogprob, ...]:
         if event.logprobs is None or event.finish_reason is FinishReason.STOP:
@@ -235,3 +260,12 @@ class Engine(EngineBase[Backend]):
             self._put(answer, Delta(request_id, finish_reason="error", error=str(error)))
             self._end(answer)
         self._choices.clear()
+
+
+def _splitter(job: Job, prompt: Prompt) -> Splitter | None:
+    """What takes reasoning and calls out of one choice of a job; None where all is text."""
+    if not isinstance(job.prompt, ChatPrompt) or prompt.answers.is_plain:
+        return None
+    tools = job.prompt.tools
+    reader = None if tools is None else CallReader(tools.functions)
+    return Splitter(prompt.answers, prompt.opens, reader, one_call=tools is not None and tools.one_call)

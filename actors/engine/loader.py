@@ -24,6 +24,7 @@ from mlx_lm.utils import dequantize_model, load_model, load_tokenizer
 from actors.contracts import EngineOptions
 from actors.engine.backend import Backend
 from actors.engine.encoder_backend import EncoderBackend
+from actors.engine.known_formats import known_formats
 from actors.engine.prompt import NoPictures, ReadsPictures
 from actors.engine.vision_loader import Loaded, load_vision, taken_pictures
 from actors.models import ModelInfo
@@ -96,6 +97,7 @@ def load_backend(model: ModelInfo, options: EngineOptions = _DEFAULT) -> Backend
         context_length=model.context_length or _FALLBACK_CONTEXT,
         device=device_name(),
         pictures=pictures,
+        formats=known_formats(tokenizer),
         device_bytes=gpu_memory if device == "cuda" else None,
         warnings=(*warnings(), *_refusals(pictures, seeing=loaded.pictures is not None)),
     )

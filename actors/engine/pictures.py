@@ -12,6 +12,7 @@ import PIL.Image
 import PIL.ImageOps
 
 from actors.contracts import ChatPrompt, Image
+from actors.engine.answer_format import PLAIN, AnswerFormat
 from actors.engine.picture_text import Framed, lay_out, split_frame
 from actors.engine.prompt import Prompt
 from actors.engine.text import Tokenizer, chat_text, takes_parts
@@ -75,10 +76,10 @@ class PictureReader:
         arrays = {name: on_device(value) for name, value in whole.items()}
         check_pictures(self._features.model, head, prompt.token_ids, prompt.inputs, arrays)
 
-    def read(self, tokenizer: Tokenizer, prompt: ChatPrompt) -> Prompt:
+    def read(self, tokenizer: Tokenizer, prompt: ChatPrompt, answers: AnswerFormat = PLAIN) -> Prompt:
         """A prompt's tokens and pictures. Raises `InvalidJobError` for a picture or a conversation that can't be read."""
         pictures = [self._picture(image) for image in prompt.images]
-        return self._prompt(tokenizer, self._worded(tokenizer, prompt), pictures)
+        return self._prompt(tokenizer, self._worded(tokenizer, prompt, answers), pictures)
 
     def _prompt(self, tokenizer: Tokenizer, words: Sequence[str], pictures: Sequence[Framed]) -> Prompt:
         token_ids, places = lay_out(tokenizer, self._token, words, pictures)
@@ -93,11 +94,11 @@ class PictureReader:
         except (ValueError, IndexError) as error:
             raise InvalidJobError(f"This model can't place the pictures in the text: {error}", "messages") from error
 
-    def _worded(self, tokenizer: Tokenizer, prompt: ChatPrompt) -> list[str]:
+    def _worded(self, tokenizer: Tokenizer, prompt: ChatPrompt, answers: AnswerFormat = PLAIN) -> list[str]:
         """The conversation's text before, between and after its pictures."""
         if not takes_parts(tokenizer, prompt.template):
             prompt = replace(prompt, messages=tuple(self._flat(message) for message in prompt.messages))
-        parts = chat_text(tokenizer, prompt).split(self._token)
+        parts = chat_text(tokenizer, prompt, answers).split(self._token)
         if len(parts) == len(prompt.images) + 1:
             return parts
         raise InvalidJobError(

@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 
-from actors.contracts import ChatPrompt, Job, TokenPrompt
-from actors.engine.layout import LayoutFilter
+from actors.contracts import ChatPrompt, Job, TokenPrompt, Tools
+from actors.engine.answer_format import PLAIN, AnswerFormat
 from actors.errors import InvalidJobError
 from actors.ocr import Layout
 
 _PROBE = "what words a template keeps"
+_PROBE_TOOL = "which_tools_it_tells_of"
 BROKEN = "\ufffd"  # what decoding shows where a character's last bytes have not come yet
 
 
@@ -32,6 +33,7 @@ _RENDERING = frozenset(
         "self",
         "tokenize",
         "tokenizer_kwargs",
+        "tools",
         "truncation",
     }
 )
@@ -65,13 +67,13 @@ class Tokenizer(Protocol):
         ...
 
 
-def encode_prompt(tokenizer: Tokenizer, vocabulary: int, job: Job) -> tuple[int, ...]:
+def encode_prompt(tokenizer: Tokenizer, vocabulary: int, job: Job, answers: AnswerFormat = PLAIN) -> tuple[int, ...]:
     """A job's prompt in token ids, at least one. Raises `InvalidJobError` when the model can't take it."""
     if isinstance(job.prompt, TokenPrompt):
         token_ids = job.prompt.token_ids
         _check_known(token_ids, vocabulary, "prompt")
     elif isinstance(job.prompt, ChatPrompt):
-        token_ids = tuple(tokenizer.encode(chat_text(tokenizer, job.prompt), add_special_tokens=False))
+        token_ids = tuple(tokenizer.encode(chat_text(tokenizer, job.prompt, answers), add_special_tokens=False))
     else:
         token_ids = tuple(tokenizer.encode(job.prompt.text))
     if not token_ids:
@@ -96,8 +98,14 @@ def prompt_field(job: Job) -> str:
     return "messages" if isinstance(job.prompt, ChatPrompt) else "prompt"
 
 
-def chat_text(tokenizer: Tokenizer, prompt: ChatPrompt) -> str:
-    """A conversation as its template words it. Raises `InvalidJobError` where that can't be."""
+def chat_text(tokenizer: Tokenizer, prompt: ChatPrompt, answers: AnswerFormat = PLAIN) -> str:
+    """A conversation as its template words it. Raises `InvalidJobError` where that can't be.
+
+    Args:
+        tokenizer: The model's.
+        prompt: The conversation.
+        answers: How the model answers; an answer that must be a call is begun so.
+    """
     if not tokenizer.chat_template and prompt.template is None:
         raise InvalidJobError("This model has no chat template; send its text to /v1/completions instead.", "messages")
     taken = _RENDERING & prompt.variables.keys()
@@ -105,13 +113,15 @@ def chat_text(tokenizer: Tokenizer, prompt: ChatPrompt) -> str:
         message = f"Invalid 'chat_template_kwargs': {', '.join(sorted(taken))} can't be set; it is no variable of the template."
         raise InvalidJobError(message, "chat_template_kwargs")
     # Left out where there is none to give: some models' templates are functions, which know no such argument.
-    other = {} if prompt.template is None else {"chat_template": prompt.template}
+    other: dict[str, Any] = {} if prompt.template is None else {"chat_template": prompt.template}
+    if prompt.tools is not None:
+        other["tools"] = [dict(tool) for tool in prompt.tools.functions]
     as_parts = takes_parts(tokenizer, prompt.template) and (
         any(isinstance(message.get("content"), list) for message in prompt.messages)
         or not takes_texts(tokenizer, prompt.template)
     )
     try:
-        return tokenizer.apply_chat_template(
+        text = tokenizer.apply_chat_template(
             [_in_parts(message) if as_parts else dict(message) for message in prompt.messages],
             tokenize=False,
             add_generation_prompt=True,
@@ -122,6 +132,20 @@ def chat_text(tokenizer: Tokenizer, prompt: ChatPrompt) -> str:
         # Templates are programs of their own and refuse what they don't know (a role, an order of turns).
         whose = "The model's" if prompt.template is None else "The"
         raise InvalidJobError(f"{whose} chat template refused the messages: {error}", "messages") from error
+    return text + answers.call_begun(text) if prompt.tools is not None and prompt.tools.must_call else text
+
+
+@lru_cache(64)
+def takes_tools(tokenizer: Tokenizer, template: str | None) -> bool:
+    """Whether a template, or the tokenizer's own for None, tells the model of tools."""
+    function = {"name": _PROBE_TOOL, "description": "", "parameters": {"type": "object", "properties": {}}}
+    prompt = ChatPrompt(
+        ({"role": "user", "content": _PROBE},), template, tools=Tools(({"type": "function", "function": function},))
+    )
+    try:
+        return _PROBE_TOOL in chat_text(tokenizer, prompt)
+    except InvalidJobError:
+        return False
 
 
 @lru_cache(64)
@@ -193,7 +217,7 @@ def _decoder(tokenizer: Tokenizer, layout: Layout | None) -> Callable[[list[int]
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None or getattr(tokenizer, "clean_up_tokenization_spaces", False):
         backend = tokenizer
-    hidden = None if layout is None else _hidden(tokenizer, layout)
+    hidden = None if layout is None else special_tokens(tokenizer, layout)
 
     def decode(token_ids: list[int]) -> str:
         if hidden is None:
@@ -206,19 +230,25 @@ def _decoder(tokenizer: Tokenizer, layout: Layout | None) -> Callable[[list[int]
 
 
 @lru_cache(16)
-def _hidden(tokenizer: Tokenizer, layout: Layout) -> frozenset[int]:
-    """Special tokens that no answer shows: those which aren't marks of layout."""
+def special_tokens(tokenizer: Tokenizer, layout: Layout | None = None) -> Mapping[int, str]:
+    """The texts of the special tokens that no answer shows by itself, by their ids: those which aren't marks of layout."""
     added = getattr(tokenizer, "added_tokens_decoder", {})
-    return frozenset(token for token, its in added.items() if its.special and not re.fullmatch(layout.marks, its.content))
+    marks = None if layout is None else re.compile(layout.marks)
+    special = {token: str(its.content) for token, its in added.items() if its.special}
+    return {token: text for token, text in special.items() if marks is None or not marks.fullmatch(text)}
 
 
 class StopMatcher:
-    """Ends a text at the first of several stop texts, and holds back what may yet become one."""
+    """Ends a text at the first of several stop texts, and holds back what may yet become one.
+
+    Attributes:
+        matched: The one that came; empty before that.
+    """
 
     def __init__(self, stop: Sequence[str]) -> None:
         self._stop = tuple(text for text in stop if text)
         self._held = ""
-        self.matched = False
+        self.matched = ""
 
     def add(self, text: str) -> str:
         """Take more text; what can be shown of it. After a match, nothing more is."""
@@ -227,10 +257,10 @@ class StopMatcher:
         if self.matched:
             return ""
         self._held += text
-        found = [at for at in (self._held.find(stop) for stop in self._stop) if at >= 0]
+        found = [(at, -len(stop), stop) for at, stop in ((self._held.find(stop), stop) for stop in self._stop) if at >= 0]
         if found:
-            self.matched = True
-            shown, self._held = self._held[: min(found)], ""
+            at, _, self.matched = min(found)
+            shown, self._held = self._held[:at], ""
             return shown
         keep = self._possible_start()
         shown, self._held = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]
@@ -248,36 +278,3 @@ class StopMatcher:
             (n for n in range(longest, 0, -1) if any(stop.startswith(self._held[-n:]) for stop in self._stop)),
             0,
         )
-
-
-class AnswerText:
-    """One answer's text as its tokens come.
-
-    Args:
-        tokenizer: The model's.
-        stop: Texts that end the answer.
-        layout: The model's marks of layout, which are part of the answer though they are special tokens.
-        clean: Leave them out all the same, before stop texts are looked for.
-    """
-
-    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str], layout: Layout | None = None, *, clean: bool = False) -> None:
-        self._detokenizer = Detokenizer(tokenizer, layout)
-        self._filter = LayoutFilter(layout) if layout is not None and clean else None
-        self._matcher = StopMatcher(stop)
-
-    @property
-    def stopped(self) -> bool:
-        """Whether a stop text has come."""
-        return self._matcher.matched
-
-    def add(self, token: int) -> str:
-        """Take the next token; the text that can be shown now."""
-        text = self._detokenizer.add(token)
-        return self._matcher.add(text if self._filter is None else self._filter.add(text))
-
-    def finish(self) -> str:
-        """What is left to show at the end."""
-        text = self._detokenizer.flush()
-        if self._filter is not None:
-            text = self._filter.add(text) + self._filter.flush()
-        return self._matcher.add(text) + self._matcher.flush()

@@ -44,13 +44,13 @@ def _checked(data: Any, model: type[Body]) -> Body:
         raise _refusal(error.errors(include_url=False)[0], data) from error
 
 
-def documented(request: type[BaseModel], answer: type[BaseModel]) -> dict[str, Any]:
+def documented(request: type[BaseModel], answer: type[BaseModel], error: type[BaseModel] = ErrorResponse) -> dict[str, Any]:
     """What a route that uses `read_body` tells OpenAPI: its body's model, which `schemas` defines, and its answers."""
     schema = {"$ref": _REF.format(model=request.__name__)}
     return {
         "openapi_extra": {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}},
         "response_model": None,
-        "responses": {200: {"model": answer}, "default": {"model": ErrorResponse, "description": "An error"}},
+        "responses": {200: {"model": answer}, "default": {"model": error, "description": "An error"}},
     }
 
 
@@ -94,8 +94,8 @@ def _subject(param: str | None) -> str:
 def _field(location: Sequence[int | str], body: Any) -> str:
     """A location as the client knows it: the steps that lead into its body, without pydantic's names of alternatives."""
     steps = []
-    for step in location:
-        if isinstance(body, dict):
+    for place, step in enumerate(location, 1):
+        if isinstance(body, dict) and (step in body or place == len(location)):
             steps.append(str(step))
             body = body.get(step)
         elif isinstance(body, list) and isinstance(step, int):

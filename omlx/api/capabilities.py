@@ -16,6 +16,8 @@ CAPABILITIES: Mapping[ModelType, tuple[Capability, ...]] = {
 }
 ENDPOINTS: Mapping[str, Capability] = {
     "/v1/chat/completions": "chat",
+    "/v1/messages": "chat",
+    "/v1/messages/count_tokens": "chat",
     "/v1/completions": "completions",
     "/v1/embeddings": "embeddings",
     "/v1/rerank": "rerank",

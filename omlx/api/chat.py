@@ -4,11 +4,13 @@ from collections.abc import Sequence
 
 from fastapi import APIRouter, Request, Response
 
-from actors.contracts import Job, LikelyToken
+from actors.contracts import Delta, Job, LikelyToken, ToolCall
+from actors.contracts import Usage as JobUsage
 from actors.control import Served
 from omlx.api.body import documented, read_body
-from omlx.api.exchange import Asked, Ended, Logprobs
-from omlx.api.images import ImageReader
+from omlx.api.chunks import ChunkedWording
+from omlx.api.exchange import Asked, Ended, Exchange, Logprobs, head_of, usage_of
+from omlx.api.images import ImageReader, pictures_of
 from omlx.api.openai import (
     ChatChoice,
     ChatChunkChoice,
@@ -18,16 +20,15 @@ from omlx.api.openai import (
     ChatMessage,
     ChatRequest,
     ContentLogprob,
-    Head,
+    MessageToolCall,
     TopLogprob,
-    Usage,
 )
 from omlx.api.streaming import Answering
 from omlx.api.translate import chat_job
 from omlx.record import generation_of
 
 
-class ChatWording:
+class ChatWording(ChunkedWording):
     """The model's turn as chat completions have it."""
 
     endpoint = "/v1/chat/completions"
@@ -37,30 +38,49 @@ class ChatWording:
         """Whose turn it is."""
         return _choice(index, {"role": "assistant", "content": ""})
 
-    def piece(self, index: int, text: str, logprobs: Logprobs | None) -> ChatChunkChoice:
+    def piece(self, delta: Delta, logprobs: Logprobs | None) -> ChatChunkChoice:
         """More of the turn."""
-        return _choice(index, {"content": text}, logprobs=logprobs)
+        added: ChatDelta = {}
+        if delta.reasoning:
+            added["reasoning_content"] = delta.reasoning
+        if delta.text or not (delta.reasoning or delta.tool_calls):
+            added["content"] = delta.text
+        if delta.tool_calls:
+            added["tool_calls"] = [{"index": call.number, **_call(call)} for call in delta.tool_calls]
+        return _choice(delta.index, added, logprobs=logprobs)
 
     def ending(self, index: int, finish_reason: str) -> ChatChunkChoice:
         """The end of the turn."""
         return _choice(index, {}, finish_reason)
 
-    def whole(self, head: Head, ended: Sequence[Ended], usage: Usage) -> ChatCompletion:
+    def whole(self, exchange: Exchange, ended: Sequence[Ended], usage: JobUsage) -> ChatCompletion:
         """The turn in one, in as many ways as were asked for."""
         choices = [
             ChatChoice(
                 index=index,
-                message=ChatMessage(content=each.text),
+                message=_message(each),
                 logprobs=_logprobs(each.logprobs),
                 finish_reason=each.finish_reason,
             )
             for index, each in enumerate(ended)
         ]
-        return ChatCompletion(**head, choices=choices, usage=usage)
+        return ChatCompletion(**head_of(exchange), choices=choices, usage=usage_of(usage))
 
 
 def _choice(index: int, delta: ChatDelta, finish_reason: str | None = None, logprobs: Logprobs | None = None) -> ChatChunkChoice:
     return {"index": index, "delta": delta, "logprobs": _logprobs(logprobs), "finish_reason": finish_reason}
+
+
+def _message(ended: Ended) -> ChatMessage:
+    return ChatMessage(
+        content=None if ended.tool_calls and not ended.text else ended.text,
+        reasoning_content=ended.reasoning,
+        tool_calls=[_call(call) for call in ended.tool_calls],
+    )
+
+
+def _call(call: ToolCall) -> MessageToolCall:
+    return {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 
 def _logprobs(logprobs: Logprobs | None) -> ChatLogprobs | None:
@@ -88,7 +108,7 @@ def chat_routes(answering: Answering, images: ImageReader) -> APIRouter:
         request = await read_body(http, ChatRequest)
 
         async def job(served: Served) -> Job:
-            return chat_job(request, served, await images.read(request.messages, served))
+            return chat_job(request, served, await images.read(pictures_of(request.messages), served))
 
         return await answering.respond(Asked(request, job, wording, record), http)
 

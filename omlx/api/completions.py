@@ -5,25 +5,25 @@ from itertools import accumulate
 
 from fastapi import APIRouter, Request, Response
 
-from actors.contracts import Job
+from actors.contracts import Delta, Job
+from actors.contracts import Usage as JobUsage
 from actors.control import Served
 from omlx.api.body import documented, read_body
-from omlx.api.exchange import Asked, Ended, Logprobs, text_length
+from omlx.api.chunks import ChunkedWording
+from omlx.api.exchange import Asked, Ended, Exchange, Logprobs, head_of, text_length, usage_of
 from omlx.api.openai import (
     Completion,
     CompletionChoice,
     CompletionChunkChoice,
     CompletionLogprobs,
     CompletionRequest,
-    Head,
-    Usage,
 )
 from omlx.api.streaming import Answering
 from omlx.api.translate import completion_job
 from omlx.record import generation_of
 
 
-class CompletionWording:
+class CompletionWording(ChunkedWording):
     """A text as completions have it."""
 
     endpoint = "/v1/completions"
@@ -32,21 +32,21 @@ class CompletionWording:
     def opening(self, index: int) -> None:
         """A completion begins with its text."""
 
-    def piece(self, index: int, text: str, logprobs: Logprobs | None) -> CompletionChunkChoice:
+    def piece(self, delta: Delta, logprobs: Logprobs | None) -> CompletionChunkChoice:
         """More of the text."""
-        return _choice(index, text, logprobs=logprobs)
+        return _choice(delta.index, delta.text, logprobs=logprobs)
 
     def ending(self, index: int, finish_reason: str) -> CompletionChunkChoice:
         """The end of the text."""
         return _choice(index, "", finish_reason)
 
-    def whole(self, head: Head, ended: Sequence[Ended], usage: Usage) -> Completion:
+    def whole(self, exchange: Exchange, ended: Sequence[Ended], usage: JobUsage) -> Completion:
         """The text in one, in as many ways as were asked for."""
         choices = [
             CompletionChoice(index=index, text=each.text, logprobs=_logprobs(each.logprobs), finish_reason=each.finish_reason)
             for index, each in enumerate(ended)
         ]
-        return Completion(**head, choices=choices, usage=usage)
+        return Completion(**head_of(exchange), choices=choices, usage=usage_of(usage))
 
 
 def _choice(index: int, text: str, finish_reason: str | None = None, logprobs: Logprobs | None = None) -> CompletionChunkChoice:

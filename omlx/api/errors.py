@@ -1,4 +1,4 @@
-"""Every error as OpenAI's clients expect it, from one table."""
+"""Every error as OpenAI's clients expect it, or Anthropic's where those ask, from one table."""
 
 import logging
 from collections.abc import Callable, Coroutine, Mapping
@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi import Request, Response
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Scope
@@ -38,6 +39,7 @@ from omlx.access.errors import (
     UnknownKeyError,
     WrongSecretError,
 )
+from omlx.api.anthropic_errors import anthropic_error, speaks_anthropic
 from omlx.api.openai import ErrorDetail, ErrorResponse
 from omlx.record import record_of
 from omlx.removal import ModelInUseError, RemovalError
@@ -116,15 +118,22 @@ _UNEXPECTED = Kind(500, _SERVER, "internal_error")
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An error on its way to the client."""
+    """An error on its way to the client.
+
+    Attributes:
+        told: How it is told where it isn't in OpenAI's form.
+    """
 
     kind: Kind
     message: str
     param: str | None = None
+    told: BaseModel | None = None
 
-    def body(self) -> ErrorResponse:
+    def body(self) -> BaseModel:
         """What the client reads."""
-        return ErrorResponse(error=ErrorDetail(message=self.message, type=self.kind.type, param=self.param, code=self.kind.code))
+        return self.told or ErrorResponse(
+            error=ErrorDetail(message=self.message, type=self.kind.type, param=self.param, code=self.kind.code)
+        )
 
     def response(self) -> Response:
         """The error as a whole answer."""
@@ -140,7 +149,14 @@ def reply_to(error: Exception, scope: Scope) -> Reply:
     """What to tell a client, which its request's record notes. An error that nothing foresaw is logged, and told without details."""
     reply = _reply(error, scope)
     record_of(scope).error = reply.kind.code
-    return reply
+    return _told(reply, error, scope)
+
+
+def _told(reply: Reply, error: Exception, scope: Scope) -> Reply:
+    """The same in the form that the request's route speaks."""
+    if not speaks_anthropic(scope):
+        return reply
+    return replace(reply, told=anthropic_error(error, reply.kind.status, reply.message, request_id(scope)))
 
 
 def _reply(error: Exception, scope: Scope) -> Reply:
@@ -189,7 +205,8 @@ async def _http(request: Request, error: HTTPException) -> Response:
     }
     code, message = codes.get(error.status_code, ("http_error", str(error.detail)))
     record_of(request.scope).error = code
-    return Reply(Kind(error.status_code, _INVALID, code, error.headers or {}), message).response()
+    reply = Reply(Kind(error.status_code, _INVALID, code, error.headers or {}), message)
+    return _told(reply, error, request.scope).response()
 
 
 HANDLERS: Mapping[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {

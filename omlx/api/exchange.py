@@ -8,16 +8,21 @@ from typing import Protocol
 
 from pydantic import BaseModel
 
-from actors.contracts import Job, LikelyToken, TokenLogprob
+from actors.contracts import Delta, Job, LikelyToken, TokenLogprob, ToolCall
 from actors.contracts import Usage as JobUsage
 from actors.control import Served
 from omlx import __version__
-from omlx.api.openai import ChatChunkChoice, CompletionChunkChoice, GenerationRequest, Head, PromptTokensDetails, Usage
+from omlx.api.errors import Reply
+from omlx.api.openai import (
+    CompletionTokensDetails,
+    GenerationRequest,
+    Head,
+    PromptTokensDetails,
+    Usage,
+)
 from omlx.record import RequestRecord
 
 SYSTEM_FINGERPRINT = f"fp_{sha256(f'omlx {__version__}'.encode()).hexdigest()[:10]}"
-
-Choice = ChatChunkChoice | CompletionChunkChoice
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +43,23 @@ class Ended:
 
     Attributes:
         logprobs: Where the client asked for them.
+        stop_text: Which of the request's stop texts ended it, if one did.
     """
 
     text: str
     finish_reason: str
     logprobs: Logprobs | None
+    reasoning: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    stop_text: str = ""
+
+
+class Writer(Protocol):
+    """Words one stream."""
+
+    def write(self, delta: Delta) -> bytes:
+        """The events that a delta makes, if any; before the first all that opens a stream, and after the last all that ends it."""
+        ...
 
 
 class Wording(Protocol):
@@ -54,23 +71,19 @@ class Wording(Protocol):
         ...
 
     @property
-    def chunk_object(self) -> str:
-        """What a chunk calls itself."""
+    def sign_of_life(self) -> bytes:
+        """What a stream says while it has nothing to say."""
         ...
 
-    def opening(self, index: int) -> Choice | None:
-        """What a streamed choice begins with, if anything."""
+    def writer(self, exchange: "Exchange") -> Writer:
+        """What words a stream."""
         ...
 
-    def piece(self, index: int, text: str, logprobs: Logprobs | None) -> Choice:
-        """More of a choice's text, and the logprobs of the tokens that came."""
+    def failure(self, reply: Reply) -> bytes:
+        """The event that a stream breaks off with."""
         ...
 
-    def ending(self, index: int, finish_reason: str) -> Choice:
-        """The end of a choice's text."""
-        ...
-
-    def whole(self, head: Head, ended: Sequence[Ended], usage: Usage) -> BaseModel:
+    def whole(self, exchange: "Exchange", ended: Sequence[Ended], usage: JobUsage) -> BaseModel:
         """The answer in one, with all its choices in order."""
         ...
 
@@ -116,12 +129,12 @@ def head_of(exchange: Exchange) -> Head:
     }
 
 
-def usage_of(usage: JobUsage | None) -> Usage:
-    """A finished request's usage as clients read it."""
-    assert usage is not None
+def usage_of(usage: JobUsage) -> Usage:
+    """A finished request's usage as OpenAI's clients read it."""
     return Usage(
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
         total_tokens=usage.prompt_tokens + usage.completion_tokens,
         prompt_tokens_details=PromptTokensDetails(cached_tokens=usage.cached_tokens),
+        completion_tokens_details=CompletionTokensDetails(reasoning_tokens=usage.reasoning_tokens),
     )

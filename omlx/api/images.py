@@ -1,7 +1,7 @@
 """The pictures of a conversation: from what its messages say to files that are whole, in bounds, and for a model that sees."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from actors.contracts import Image
@@ -30,16 +30,15 @@ class ImageReader:
         self._checks = ImageChecks()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="pictures")
 
-    async def read(self, messages: Sequence[Message], served: Served) -> tuple[Image, ...]:
-        """The pictures of messages, in order; several are fetched at the same time.
+    async def read(self, found: Sequence[tuple[str, str]], served: Served) -> tuple[Image, ...]:
+        """The pictures of a conversation, in order; several are fetched at the same time.
 
         Args:
-            messages: The conversation.
+            found: Where each stands in the request, and its URL.
             served: Who is to answer it, and which pictures it may be sent.
 
         Raises `RequestError`, which names the part, for the first one found that can't be taken.
         """
-        found = list(_pictures(messages))
         _check_wanted(found, served)
         room = _Room(max(ALL_BYTES, served.image_rules.max_image_bytes))
         reads = [asyncio.create_task(self._read(param, url, served.image_rules, room)) for param, url in found]
@@ -104,12 +103,14 @@ class _Room:
         return take
 
 
-def _pictures(messages: Sequence[Message]) -> Iterator[tuple[str, str]]:
-    """Where each picture stands, and its URL."""
-    for number, message in enumerate(messages):
-        for place, part in enumerate(() if message.content is None or isinstance(message.content, str) else message.content):
-            if part.is_image and part.image_url is not None:
-                yield f"messages.{number}.content.{place}", part.image_url.url
+def pictures_of(messages: Sequence[Message]) -> list[tuple[str, str]]:
+    """Where each picture of a chat stands, and its URL."""
+    return [
+        (f"messages.{number}.content.{place}", part.image_url.url)
+        for number, message in enumerate(messages)
+        for place, part in enumerate(() if message.content is None or isinstance(message.content, str) else message.content)
+        if part.is_image and part.image_url is not None
+    ]
 
 
 def _check_wanted(found: Sequence[tuple[str, str]], served: Served) -> None:

@@ -4,16 +4,15 @@ import asyncio
 from collections.abc import AsyncGenerator, Coroutine
 from typing import Any
 
-LOADING = b": loading\n\n"  # a comment, which every client of server-sent events ignores
 DEFAULT_SECONDS = 10.0
 
 
-async def kept_alive(first: Coroutine[Any, Any, bytes], seconds: float) -> AsyncGenerator[bytes, None]:
-    """A comment every so many seconds until a stream's first events are there, then these. Raises as `first` does."""
+async def kept_alive(first: Coroutine[Any, Any, bytes], seconds: float, sign: bytes) -> AsyncGenerator[bytes, None]:
+    """A sign of life every so many seconds until a stream's first events are there, then these. Raises as `first` does."""
     task = asyncio.create_task(first)
     try:
         while not (await asyncio.wait((task,), timeout=seconds))[0]:
-            yield LOADING
+            yield sign
         yield task.result()
     finally:
         task.cancel()

@@ -155,13 +155,33 @@ Content = Annotated[
 ]
 
 
+class CalledFunction(Received):
+    """Which function was called, and how."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: Annotated[str, Field(min_length=1)]
+    arguments: Annotated[str | dict[str, Any], Field(description="A JSON object, as text or as it is.")] = ""
+
+
+class CallMade(Received):
+    """A call in an assistant's turn."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str = ""
+    type: Literal["function"] = "function"
+    function: CalledFunction
+
+
 class Message(Received):
-    """One turn of a conversation. What else it has (a name, tool calls) goes to the model's chat template as it is."""
+    """One turn of a conversation. What else it has (a name, its reasoning) goes to the model's chat template as it is."""
 
     model_config = ConfigDict(extra="allow")
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: Annotated[Content | None, Field(validate_default=True)] = None
+    tool_calls: list[CallMade] = []
 
     @field_validator("content")
     @classmethod
@@ -231,18 +251,66 @@ class GenerationRequest(Received):
         return self
 
 
+class Function(Received):
+    """A function that may be called."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: Annotated[str, Field(min_length=1, max_length=256)]
+    description: str = ""
+    parameters: Annotated[dict[str, Any], Field(description="A JSON schema.")] = {"type": "object", "properties": {}}
+
+
+_FUNCTIONS_ONLY = "Tools that the server runs itself are not supported: a tool must have the type 'function'."
+
+
+class Tool(Received):
+    """A tool that the model may use."""
+
+    type: Annotated[str, refuse_unless(lambda kind: kind == "function", _FUNCTIONS_ONLY)] = "function"
+    function: Function
+
+
+class NamedFunction(Received):
+    """A function by its name."""
+
+    name: str
+
+
+class NamedTool(Received):
+    """The one tool to use."""
+
+    type: Annotated[
+        str, refuse_unless(lambda kind: kind == "function", "'tool_choice' is one of 'none', 'auto', 'required' and a function.")
+    ] = "function"
+    function: NamedFunction
+
+
+def _choice_kind(value: Any) -> str | None:
+    return "mode" if isinstance(value, str) else "tool" if isinstance(value, dict | NamedTool) else None
+
+
+ToolChoice = Annotated[
+    Annotated[Literal["none", "auto", "required"], Tag("mode")] | Annotated[NamedTool, Tag("tool")],
+    Discriminator(
+        _choice_kind,
+        custom_error_type="tool_choice_type",
+        custom_error_message="Input should be 'none', 'auto', 'required' or a function",
+    ),
+]
+
+
 class ChatRequest(GenerationRequest):
     """The body of `POST /v1/chat/completions`."""
 
     messages: Annotated[list[Message], Field(min_length=1)]
-    tools: Annotated[list[Any], refuse_unless(is_empty, "Tools are not supported; leave them out or empty.")] = []
-    functions: Annotated[list[Any], refuse_unless(is_empty, "Functions are not supported; leave them out or empty.")] = []
-    tool_choice: Annotated[
-        Any, refuse_unless(lambda choice: choice in ("none", "auto"), "Tools are not supported, so none can be required.")
-    ] = "none"
+    tools: list[Tool] = []
+    tool_choice: ToolChoice = "auto"
+    parallel_tool_calls: Annotated[bool, Field(description="Whether an answer may call more than one tool.")] = True
+    functions: Annotated[list[Any], refuse_unless(is_empty, "Functions are not supported; send them as 'tools'.")] = []
     function_call: Annotated[
         Any,
-        refuse_unless(lambda choice: choice in ("none", "auto"), "Functions are not supported, so none can be required."),
+        refuse_unless(lambda choice: choice in ("none", "auto"), "Functions are not supported; send them as 'tools'."),
     ] = "none"
     response_format: Annotated[
         dict[str, Any],
@@ -261,6 +329,15 @@ class ChatRequest(GenerationRequest):
     def wanted_logprobs(self) -> int | None:
         """How many of the most likely tokens to report beside each token; None reports nothing."""
         return self.top_logprobs if self.logprobs else None
+
+    @model_validator(mode="after")
+    def _the_chosen_tool_is_there(self) -> Self:
+        choice = self.tool_choice
+        if choice == "required" and not self.tools:
+            raise wrong("tool_choice", "of no use without 'tools'")
+        if isinstance(choice, NamedTool) and choice.function.name not in {tool.function.name for tool in self.tools}:
+            raise wrong("tool_choice", f"there is no '{choice.function.name}' among the 'tools'")
+        return self
 
     @model_validator(mode="after")
     def _top_logprobs_need_logprobs(self) -> Self:
@@ -317,6 +394,12 @@ class PromptTokensDetails(BaseModel):
     cached_tokens: int = 0
 
 
+class CompletionTokensDetails(BaseModel):
+    """Of the answer's tokens, those of its reasoning."""
+
+    reasoning_tokens: int = 0
+
+
 class Usage(BaseModel):
     """What a request took, in tokens."""
 
@@ -324,6 +407,7 @@ class Usage(BaseModel):
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: PromptTokensDetails = PromptTokensDetails()
+    completion_tokens_details: CompletionTokensDetails = CompletionTokensDetails()
 
 
 class Head(TypedDict):
@@ -376,12 +460,35 @@ class CompletionLogprobs(TypedDict):
     text_offset: list[int]
 
 
+class FunctionCall(TypedDict):
+    """Which function is called, with a JSON object as text."""
+
+    name: str
+    arguments: str
+
+
+class MessageToolCall(TypedDict):
+    """A tool that the model calls."""
+
+    id: str
+    type: Literal["function"]
+    function: FunctionCall
+
+
+class ChunkToolCall(MessageToolCall):
+    """The same in a stream, where each comes whole in one chunk; `index` numbers them."""
+
+    index: int
+
+
 class ChatMessage(BaseModel):
-    """The model's turn."""
+    """The model's turn. Without reasoning and calls, these fields are missing; a turn of calls alone has no content."""
 
     role: Literal["assistant"] = "assistant"
-    content: str
+    content: str | None
     refusal: None = None
+    reasoning_content: Annotated[str, Field(exclude_if=is_empty)] = ""
+    tool_calls: Annotated[list[MessageToolCall], Field(exclude_if=is_empty)] = []
 
 
 class ChatChoice(BaseModel):
@@ -421,6 +528,8 @@ class ChatDelta(TypedDict, total=False):
 
     role: Literal["assistant"]
     content: str
+    reasoning_content: str
+    tool_calls: list[ChunkToolCall]
 
 
 class ChatChunkChoice(TypedDict):

@@ -69,6 +69,10 @@ class Services(Protocol):
         """
         ...
 
+    async def count(self, served: Served, job: Job) -> int:
+        """How many tokens a job's prompt has for a model, which is loaded first if need be. Raises subclasses of `OmlxError`."""
+        ...
+
     async def embed(self, served: Served, job: EmbedJob) -> Vectors:
         """Embed texts with a model, which is loaded first if need be; called off when this is cancelled.
 

@@ -1,4 +1,4 @@
-"""Server-sent events as OpenAI frames them, and the response that sends them."""
+"""Server-sent events as OpenAI and Anthropic frame them, and the response that sends them."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
@@ -15,6 +15,7 @@ from omlx.api.disconnect import unless_gone
 DONE = b"data: [DONE]\n\n"
 QUIET = b": quiet\n\n"  # a comment, which says that the stream lives
 _QUIET_SECONDS = 15.0  # after which a stream says that it lives
+LOADING = b": loading\n\n"  # a comment, which every client of server-sent events ignores
 
 
 def event(data: Mapping[str, Any]) -> bytes:
@@ -34,6 +35,11 @@ async def changes(states: AsyncGenerator[Mapping[str, Any], None]) -> AsyncGener
             finally:
                 following.cancel()
                 await asyncio.gather(following, return_exceptions=True)
+
+
+def named_event(data: Mapping[str, Any]) -> bytes:
+    """One event under the name that its `type` says."""
+    return b"event: " + str(data["type"]).encode() + b"\n" + event(data)
 
 
 class EventStream(Response):

@@ -1,23 +1,22 @@
-"""From an engine's deltas to a client's answer, whole or streamed: what chat and completions have in common."""
+"""From an engine's deltas to a client's answer, whole or streamed: what all that generates has in common."""
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from time import monotonic
 
 from fastapi import Request, Response
 from pydantic import BaseModel
 from starlette.types import Scope
 
 from actors.contracts import Delta, Job
-from actors.contracts import Usage as JobUsage
 from actors.errors import EngineError
 from omlx.api import sse
 from omlx.api.asked_model import asked_model
 from omlx.api.disconnect import unless_gone
 from omlx.api.errors import reply_to
-from omlx.api.exchange import Asked, Choice, Ended, Exchange, Logprobs, head_of, text_length, usage_of
+from omlx.api.exchange import Asked, Ended, Exchange, Logprobs
 from omlx.api.keep_alive import kept_alive
-from omlx.api.openai import Chunk
 from omlx.api.ports import Services
 from omlx.metrics.requests import RequestMetrics
 
@@ -28,7 +27,7 @@ class Answering:
     Args:
         services: Who finds the models and their answers.
         requests: What measures the answers as they come.
-        keep_alive_seconds: How often a stream says that it lives, until its first event is there.
+        keep_alive_seconds: After how long without an event a stream says that it lives.
     """
 
     def __init__(self, services: Services, requests: RequestMetrics, keep_alive_seconds: float) -> None:
@@ -85,32 +84,35 @@ class Answering:
                 choices[delta.index].append(delta)
                 usage = delta.usage
         with_logprobs = exchange.job.sampling.logprobs is not None
-        return asked.wording.whole(head_of(exchange), [_ended(each, with_logprobs) for each in choices], usage_of(usage))
+        assert usage is not None
+        return asked.wording.whole(exchange, [_ended(each, with_logprobs) for each in choices], usage)
 
     async def _events(self, asked: Asked, scope: Scope) -> AsyncGenerator[bytes, None]:
         """The stream's events, one or more at a time. Raises only before the first, which may be a sign of life."""
-        started = False
+        started, seconds, sign = False, self._keep_alive_seconds, asked.wording.sign_of_life
         try:
             async with (
                 aclosing(self._chunks(asked)) as chunks,
-                aclosing(kept_alive(_first(chunks), self._keep_alive_seconds)) as beginning,
+                aclosing(kept_alive(_first(chunks), seconds, sign)) as beginning,
             ):
                 async for events in beginning:
                     # A first delta without text yet still opens the stream, and so fixes the status.
                     started = True
                     yield events
+                said = monotonic()
                 async for events in chunks:
-                    if events:
-                        yield events
+                    if events or monotonic() - said >= seconds:  # a long call is sent when it is whole
+                        yield events or sign
+                        said = monotonic()
         except Exception as error:
             if not started:
                 raise
-            yield sse.event(reply_to(error, scope).body().model_dump())
+            yield asked.wording.failure(reply_to(error, scope))
 
     async def _chunks(self, asked: Asked) -> AsyncGenerator[bytes, None]:
         """What each delta adds to the stream, if anything."""
         exchange = await self._exchange(asked)
-        writer = ChunkWriter(exchange)
+        writer = asked.wording.writer(exchange)
         async with aclosing(self._deltas(exchange)) as deltas:
             async for delta in deltas:
                 yield writer.write(delta)
@@ -126,66 +128,14 @@ def _ended(deltas: Sequence[Delta], with_logprobs: bool) -> Ended:
     finish_reason = deltas[-1].finish_reason
     assert finish_reason is not None
     logprobs = Logprobs([entry for delta in deltas for entry in delta.logprobs]) if with_logprobs else None
-    return Ended("".join(delta.text for delta in deltas), finish_reason, logprobs)
-
-
-class ChunkWriter:
-    """Words one stream's events; the choices' come as their tokens do."""
-
-    def __init__(self, exchange: Exchange) -> None:
-        self._wording = exchange.asked.wording
-        self._head = head_of(exchange)
-        self._include_usage = exchange.asked.request.stream_options.include_usage
-        self._offsets: dict[int, int] = {}  # characters of the tokens so far, of each choice that has begun
-
-    def write(self, delta: Delta) -> bytes:
-        """A delta's text and logprobs, before a choice's first its opening, and after the last one all that ends a stream."""
-        events = self._begin(delta.index)
-        if delta.text or delta.logprobs:
-            events += self._event(self._wording.piece(delta.index, delta.text, self._logprobs(delta)))
-        if delta.finish_reason is not None:
-            events += self._event(self._wording.ending(delta.index, delta.finish_reason))
-        return events + self._end(delta.usage) if delta.is_last else events
-
-    def _begin(self, index: int) -> bytes:
-        """What comes before a choice's first text; nothing once it has come."""
-        if index in self._offsets:
-            return b""
-        self._offsets[index] = 0
-        opening = self._wording.opening(index)
-        return self._event(opening) if opening else b""
-
-    def _end(self, usage: JobUsage | None) -> bytes:
-        events = b""
-        if self._include_usage:
-            chunk = self._chunk([])
-            chunk["usage"] = usage_of(usage).model_dump()
-            events += sse.event(chunk)
-        return events + sse.DONE
-
-    def _logprobs(self, delta: Delta) -> Logprobs | None:
-        if not delta.logprobs:
-            return None
-        logprobs = Logprobs(delta.logprobs, self._offsets[delta.index])
-        self._offsets[delta.index] += sum(text_length(entry.token) for entry in delta.logprobs)
-        return logprobs
-
-    def _event(self, choice: Choice) -> bytes:
-        chunk = self._chunk([choice])
-        if self._include_usage:
-            chunk["usage"] = None
-        return sse.event(chunk)
-
-    def _chunk(self, choices: list[Choice]) -> Chunk:
-        head = self._head
-        return {
-            "id": head["id"],
-            "object": self._wording.chunk_object,
-            "created": head["created"],
-            "model": head["model"],
-            "system_fingerprint": head["system_fingerprint"],
-            "choices": choices,
-        }
+    return Ended(
+        "".join(delta.text for delta in deltas),
+        finish_reason,
+        logprobs,
+        "".join(delta.reasoning for delta in deltas),
+        tuple(call for delta in deltas for call in delta.tool_calls),
+        deltas[-1].stop_text,
+    )
 
 
 async def _first(events: AsyncGenerator[bytes, None]) -> bytes:

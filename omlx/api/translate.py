@@ -1,24 +1,34 @@
 """Turns requests into jobs: OpenAI's words into the engine's, with the model's defaults for what they leave out, or OpenAI's."""
 
+import json
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
-from actors.contracts import ChatPrompt, Image, Job, TextPrompt, TokenPrompt
+from actors.contracts import ChatPrompt, Image, Job, TextPrompt, TokenPrompt, Tools
 from actors.control import Served
 from actors.errors import InvalidJobError
 from actors.ocr import family_of
 from actors.settings import SAMPLING
-from omlx.api.openai import ChatRequest, CompletionRequest, ContentPart, GenerationRequest, Message
+from omlx.api.openai import (
+    CallMade,
+    ChatRequest,
+    CompletionRequest,
+    ContentPart,
+    Function,
+    GenerationRequest,
+    Message,
+    NamedTool,
+)
 from scheduler.sampling import SamplingParams
 
 _SEED_MASK = (1 << 64) - 1
 _DRAWN_BY = ("temperature", "top_p", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty")  # as they stand
 
 
-def chat_job(request: ChatRequest, served: Served, images: Sequence[Image] = ()) -> Job:
+def chat_job(request: ChatRequest, served: Served, images: Sequence[Image] = (), prefix: str = "chatcmpl-") -> Job:
     """A conversation to answer, given the pictures of its messages, in order. Raises as `completion_job` does.
 
     An OCR model whose user sends pictures without a word gets the instruction of its family, and its sampling defaults.
@@ -30,7 +40,8 @@ def chat_job(request: ChatRequest, served: Served, images: Sequence[Image] = ())
         wordless["content"] = [*_images(wordless["content"]), {"type": "text", "text": family.instruction}]
         served = replace(served, defaults={**family.sampling, **served.defaults})
     variables = {**served.chat_template_kwargs, **request.chat_template_kwargs}
-    job = _job("chatcmpl", request, served, ChatPrompt(tuple(messages), served.chat_template, variables, tuple(images)))
+    prompt = ChatPrompt(tuple(messages), served.chat_template, variables, tuple(images), _tools(request))
+    job = _job(prefix, request, served, prompt)
     return replace(job, clean_layout=served.clean_ocr if request.clean_ocr is None else request.clean_ocr)
 
 
@@ -40,15 +51,15 @@ def completion_job(request: CompletionRequest, served: Served) -> Job:
     if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int):
         prompt = prompt[0]
     if isinstance(prompt, str):
-        return _job("cmpl", request, served, TextPrompt(prompt))
-    return _job("cmpl", request, served, TokenPrompt(tuple(token for token in prompt if isinstance(token, int))))
+        return _job("cmpl-", request, served, TextPrompt(prompt))
+    return _job("cmpl-", request, served, TokenPrompt(tuple(token for token in prompt if isinstance(token, int))))
 
 
 def _job(prefix: str, request: GenerationRequest, served: Served, prompt: ChatPrompt | TextPrompt | TokenPrompt) -> Job:
     wanted = _wanted(request, served)
     return Job(
         # The client's own request id won't do: nothing keeps it from being sent twice.
-        request_id=f"{prefix}-{uuid4().hex}",
+        request_id=f"{prefix}{uuid4().hex}",
         prompt=prompt,
         sampling=_sampling(request, wanted),
         max_tokens=wanted["max_tokens"],
@@ -96,7 +107,36 @@ def _message(message: Message) -> dict[str, Any]:
     else:
         content = "\n".join(part.text or "" for part in message.content)
     role = "system" if message.role == "developer" else message.role
-    return {**(message.model_extra or {}), "role": role, "content": content}
+    calls = {"tool_calls": [_call(call) for call in message.tool_calls]} if message.tool_calls else {}
+    return {**(message.model_extra or {}), "role": role, "content": content, **calls}
+
+
+def _call(call: CallMade) -> dict[str, Any]:
+    """A call with its arguments as an object, which most templates ask for; as they are where they are none."""
+    made = call.model_dump(exclude_unset=True)
+    arguments = call.function.arguments
+    if isinstance(arguments, str):
+        try:
+            parsed = json.loads(arguments or "{}")
+        except ValueError:
+            parsed = None
+        arguments = parsed if isinstance(parsed, dict) else arguments
+    return {**made, "type": "function", "function": {**made["function"], "arguments": arguments}}
+
+
+def _tools(request: ChatRequest) -> Tools | None:
+    """What may be called. A function that is named is the only one that the model is told of; with `none`, it is told of none."""
+    choice = request.tool_choice
+    tools = [tool for tool in request.tools if not isinstance(choice, NamedTool) or tool.function.name == choice.function.name]
+    if not tools or choice == "none":
+        return None
+    functions = tuple({"type": "function", "function": _function(tool.function)} for tool in tools)
+    return Tools(functions, must_call=choice != "auto", one_call=not request.parallel_tool_calls)
+
+
+def _function(function: Function) -> dict[str, Any]:
+    """A function as the client has it, and with the parameters that templates count on."""
+    return {**function.model_dump(exclude_unset=True), "parameters": function.parameters}
 
 
 def _wordless(messages: Sequence[dict[str, Any]]) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from omlx.metrics.registry import Registry, gauge_family
 from omlx.record import RequestRecord
 
 _ABORT, _ERROR = "abort", "error"
-_SUCCESS = ("stop", "length")
+_SUCCESS = ("stop", "length", "tool_calls")
 
 
 class RequestMetrics(Collector):
@@ -62,8 +62,8 @@ class RequestMetrics(Collector):
         """Have a model's counters begin at 0, so that the first thing that they count shows as a rise."""
         for counter in (self._aborted, self.prompt_tokens, self.generation_tokens, self._cached_tokens):
             counter.labels(model_id)
-        self._success.labels(model_id, "stop")
-        self._success.labels(model_id, "length")
+        for reason in _SUCCESS:
+            self._success.labels(model_id, reason)
 
     def began(self, _record: RequestRecord) -> None:
         """Count a request that is being answered."""

@@ -82,15 +82,15 @@ REQUESTS = MetricSpec(
     "omlx_requests_total",
     Kind.COUNTER,
     "requests",
-    "Requests to models, however they ended: finished_reason is stop (vectors and scores, too), length, abort (the client left),"
-    " error (it broke off), or none where it was refused; model_name is empty for a model that isn't there.",
+    "Requests to models, however they ended: finished_reason is stop (vectors and scores, too), length, tool_calls,"
+    " abort (the client left), error (it broke off), or none where it was refused; model_name is empty for a model that isn't there.",
     ("model_name", "endpoint", "status", "finished_reason"),
 )
 REQUEST_SUCCESS = MetricSpec(
     "omlx_request_success_total",
     Kind.COUNTER,
     "requests",
-    "Requests to models that came to their end, by why they (or the last of their choices) ended: stop or length.",
+    "Requests to models that came to their end, by why they (or the last of their choices) ended: stop, length or tool_calls.",
     ("model_name", "finished_reason"),
 )
 REQUESTS_ABORTED = MetricSpec(

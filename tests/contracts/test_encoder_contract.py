@@ -125,6 +125,7 @@ def test_every_kind_of_engine_refuses_what_it_isnt_for(run):
             refused = (
                 (embeds, "embedding", lambda: embeds.rerank(rerank)),
                 (embeds, "embedding", lambda: embeds.submit("ingress", job)),
+                (embeds, "embedding", lambda: embeds.count(job)),
                 (reranks, "reranker", lambda: reranks.embed(embed)),
                 (reranks, "reranker", lambda: reranks.submit("ingress", job)),
                 (generates, "llm", lambda: generates.embed(embed)),

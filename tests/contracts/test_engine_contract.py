@@ -2,12 +2,13 @@
 
 import asyncio
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from time import monotonic
 from uuid import uuid4
 
 import pytest
 
-from actors.contracts import ChatPrompt, EngineOptions, Job, LikelyToken, StepItem, TextPrompt
+from actors.contracts import ChatPrompt, EngineOptions, Job, LikelyToken, StepItem, TextPrompt, Tools
 from actors.errors import (
     ContextLengthError,
     EngineError,
@@ -86,6 +87,128 @@ def test_every_token_brings_its_logprobs_though_its_text_waits(run):
             assert entries[0].top == (LikelyToken("h", (104,), -0.25), LikelyToken("x", (120,), -2.0))
             assert [len(entry.top) for delta in got["b"] for entry in delta.logprobs] == [0]
             assert not any(delta.logprobs for delta in got["c"])
+
+    run(test)
+
+
+TOOLS = Tools(tuple({"type": "function", "function": {"name": name, "parameters": {}}} for name in ("f", "g")))
+CALL = '<tool_call>{"name": "f", "arguments": {"x": "é"}}</tool_call>'
+
+
+def asking(text, request_id, tools=TOOLS, **options):
+    """A conversation that is answered by what it ends with."""
+    return Job(request_id, ChatPrompt(({"role": "user", "content": text},), tools=tools), **options)
+
+
+async def said(deltas, count):
+    """The texts, the reasoning, the calls and the last deltas of requests, once so many have ended."""
+    told, ends = {}, {}
+    async for delta in deltas:
+        parts = told.setdefault(delta.request_id, ["", "", []])
+        parts[0] += delta.reasoning
+        parts[1] += delta.text
+        parts[2] += [(call.number, call.name, call.arguments) for call in delta.tool_calls]
+        if delta.finish_reason:
+            ends[delta.request_id] = delta
+            if len(ends) == count:
+                break
+    return told, ends
+
+
+def test_reasoning_and_calls_are_told_from_text(run):
+    async def test(world):
+        async with engine(world, "caller") as client, reading(client) as deltas:
+            await client.submit(
+                "ingress", asking(f"<think>Hé</think>\n\nSo:\n{CALL}\n{CALL}", "a", sampling=SamplingParams(logprobs=0))
+            )
+            await client.submit("ingress", asking("No calls.\n", "b"))
+            await client.submit("ingress", asking(f"A{CALL}{CALL}B", "c", replace(TOOLS, one_call=True)))
+            await client.submit("ingress", asking(f"A{CALL}", "d", max_tokens=20))
+            await client.submit("ingress", asking(f"A <think> {CALL}", "e", None))
+            told, ends = await said(deltas, 5)
+            call = ("f", '{"x": "é"}')
+            assert told == {
+                "a": ["Hé", "So:", [(0, *call), (1, *call)]],
+                "b": ["", "No calls.\n", []],
+                "c": ["", "A", [(0, *call)]],
+                "d": ["", f"A{CALL}"[:20], []],
+                "e": ["", f"A <think> {CALL}", []],
+            }
+            reasons = {request_id: end.finish_reason for request_id, end in ends.items()}
+            assert reasons == {"a": "tool_calls", "b": "stop", "c": "tool_calls", "d": "length", "e": "stop"}
+            assert ends["a"].usage.reasoning_tokens == len("Hé</think>".encode())
+            assert ends["c"].usage.completion_tokens == len(f"A{CALL}".encode())
+
+    run(test)
+
+
+def test_each_token_is_counted_once_and_has_its_logprobs_wherever_it_goes(run):
+    async def test(world):
+        answer = f"<think>Hm</think>A{CALL}B<tool_call>"
+        async with engine(world, "caller") as client, reading(client) as deltas:
+            await client.submit("ingress", asking(answer, "a", sampling=SamplingParams(logprobs=0)))
+            counted, spelled, order = 0, b"", []
+            async for delta in deltas:
+                counted += delta.tokens
+                spelled += b"".join(bytes(entry.token.bytes) for entry in delta.logprobs)
+                order += [each for each in (delta.reasoning, delta.text, *delta.tool_calls) if each]
+                if delta.is_last:
+                    break
+            assert (spelled.decode(), counted) == (answer, delta.usage.completion_tokens)
+            assert [each if isinstance(each, str) else each.name for each in order] == ["H", "m", "A", "f", "B", "<tool_call>"]
+
+    run(test)
+
+
+def test_a_prompt_may_end_in_the_reasoning_or_in_a_call(run):
+    async def test(world):
+        async with engine(world, "caller") as client, reading(client) as deltas:
+            await client.submit("ingress", asking("Hm <think>\n", "a"))
+            body = CALL.removeprefix("<tool_call>")
+            prompt = len(f"f g\2{body}".encode())
+            forced = asking(body, "b", replace(TOOLS, must_call=True), max_tokens=len(body.encode()))
+            assert await client.submit("ingress", forced) == prompt + len("<tool_call>")
+            told, ends = await said(deltas, 2)
+            assert told["a"] == ["Hm <think>", "", []]
+            assert told["b"] == ["", "", [(0, "f", '{"x": "é"}')]]
+            assert ends["b"].finish_reason == "length"
+
+    run(test)
+
+
+def test_the_stop_text_that_ended_an_answer_is_told(run):
+    async def test(world):
+        async with engine(world, "caller") as client, reading(client) as deltas:
+            await client.submit("ingress", asking("<think>a. b</think>c. d", "a", stop=("!", ". ")))
+            await client.submit("ingress", asking("c", "b", stop=("!",)))
+            told, ends = await said(deltas, 2)
+            assert told == {"a": ["a. b", "c", []], "b": ["", "c", []]}
+            assert (ends["a"].finish_reason, ends["a"].stop_text, ends["b"].stop_text) == ("stop", ". ", "")
+
+    run(test)
+
+
+def test_a_model_that_knows_no_tools_refuses_them(run):
+    async def test(world):
+        async with engine(world) as client, reading(client):
+            with pytest.raises(InvalidJobError, match="no place for tools") as caught:
+                await client.submit("ingress", asking("Hi", "a"))
+            assert caught.value.param == "tools"
+
+    run(test)
+
+
+def test_a_prompt_is_counted_without_an_answer(run):
+    async def test(world):
+        async with engine(world, "caller") as client:
+            assert await client.count(asking("Hé", "a", replace(TOOLS, must_call=True))) == len("f g\2Hé<tool_call>".encode())
+            assert await client.count(job("héllo")) == 6
+            with pytest.raises(InvalidJobError):
+                await client.count(job(""))
+            assert (await client.usage()).in_flight == 0
+            await client.retire()
+            with pytest.raises(EngineError):
+                await client.count(job("hi"))
 
     run(test)
 

@@ -45,6 +45,9 @@ class LocalEngineClient:
     async def submit(self, consumer: str, job: Job) -> int:
         return await self._alive(self._local.engine.submit(consumer, job))
 
+    async def count(self, job: Job) -> int:
+        return await self._alive(self._local.engine.count(job))
+
     async def abort(self, request_ids: Sequence[str]) -> None:
         await self._alive(self._local.engine.abort(request_ids))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.contracts import EngineOptions
+from actors.engine.answer_format import CallFormat, tagged_format
 from actors.engine.backend import Backend
 from actors.engine.encoder_backend import EncoderBackend
 from actors.models import ModelInfo
@@ -16,10 +17,11 @@ from scheduler.step import StepPlan, StepResult, TokenLogprobs
 from tests.fakes.encoder import byte_encoder
 
 END = 256  # after the 256 byte tokens
+TOOLS_END = 2  # a byte that stands in no text
 CONTEXT = 4096
 DTYPE_BYTES = {"F32": 4, "BF16": 2, "F16": 2, "U32": 4, "I32": 4, "U8": 1}
 EMPTY_WEIGHTS = (2).to_bytes(8, "little") + b"{}"  # a whole safetensors file without a tensor
-MODELS = ("breaks", "drifting", "echo", "endless", "unloadable")
+MODELS = ("breaks", "caller", "drifting", "echo", "endless", "unloadable")
 CHOICE_SEEDS = [SamplingParams(seed=0).for_choice(index).seed for index in range(8)]
 
 
@@ -147,6 +149,13 @@ class DriftingRunner(EchoRunner):
         return StepResult(first, result.logprobs)
 
 
+class CallingRunner(EchoRunner):
+    """Says what its prompt has after the tools."""
+
+    def _next(self, prompt: Sequence[int], position: int) -> int:
+        return super()._next(prompt[prompt.index(TOOLS_END) + 1 :], position)
+
+
 class BrokenRunner(EchoRunner):
     """Breaks at its `at`-th step, as a GPU error would."""
 
@@ -185,8 +194,24 @@ class ByteTokenizer:
         return message["content"] if chat_template is None else chat_template.format(**message, **variables)
 
 
+class ToolTokenizer(ByteTokenizer):
+    """Its chat template tells of tools first, and is the last message then."""
+
+    def apply_chat_template(self, conversation: Sequence[dict], *, tools=(), **options) -> str:
+        told = " ".join(tool["function"]["name"] for tool in tools)
+        return f"{told}{chr(TOOLS_END)}{super().apply_chat_template(conversation, **options)}"
+
+
+def json_call(text: str, _tools: Sequence[Mapping[str, Any]]) -> object:
+    """A call that is JSON."""
+    return json.loads(text)
+
+
+TAGGED = tagged_format(("<think>", "</think>"), [CallFormat("<tool_call>", "</tool_call>", json_call)])
+
+
 def echo_backend(model: ModelInfo, _options: EngineOptions | None = None) -> Backend | EncoderBackend:
-    """What an engine loads in place of a model, by the model's name: `echo`, `endless`, `drifting`, `breaks`, or `unloadable`.
+    """What an engine loads in place of a model, by its name: `echo`, `caller`, `endless`, `drifting`, `breaks`, or `unloadable`.
 
     An embedding model or reranker is one of `tests.fakes.encoder`.
     """
@@ -194,6 +219,10 @@ def echo_backend(model: ModelInfo, _options: EngineOptions | None = None) -> Bac
         raise ValueError("its weights are of no known kind")
     if model.type.encodes:
         return byte_encoder(model)
+    if model.model_id == "caller":
+        return Backend(
+            CallingRunner(), ToolTokenizer(), END + 1, frozenset({END}), CONTEXT, "cpu", formats=lambda _template: TAGGED
+        )
     runners = {"drifting": DriftingRunner, "endless": EndlessRunner, "breaks": lambda: BrokenRunner(at=4)}
     runner = runners.get(model.model_id, EchoRunner)()
     return Backend(runner, ByteTokenizer(), END + 1, frozenset({END}), CONTEXT, "cpu")

@@ -98,6 +98,10 @@ class FakeServices:
         self.answers.append(answer)
         return answer
 
+    async def count(self, served: Served, job: Job) -> int:
+        await self._take(job)
+        return sum(len(str(message["content"])) for message in job.prompt.messages)
+
     async def embed(self, served: Served, job: EmbedJob) -> Vectors:
         await self._take(job)
         lengths = [len(each.text if isinstance(each, TextPrompt) else each.token_ids) for each in job.inputs]

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from actors import errors
-from actors.contracts import Delta, LikelyToken, StepItem, TokenLogprob, Usage
+from actors.contracts import Delta, LikelyToken, StepItem, TokenLogprob, ToolCall, Usage
 from scheduler.stats import SchedulerStats
 
 PART, SPACE = LikelyToken("\ufffd", (0xF0, 0x9F), -0.5), LikelyToken(" ", None, -2.25)
@@ -21,6 +21,10 @@ def test_a_step_item_survives_its_encoding():
             Delta("d", "", 1, logprobs=(TokenLogprob(PART, (SPACE, PART)), TokenLogprob(SPACE))),
             Delta("e", "x", 1, "length", Usage(3, 4), logprobs=(TokenLogprob(SPACE),)),
             Delta("f", "x", 1, index=3),
+            Delta("g", "", 1, reasoning="Hm", index=1),
+            Delta("g", "", 1, reasoning="Hm", logprobs=(TokenLogprob(SPACE),)),
+            Delta("g", "x", tool_calls=(ToolCall("a", "f", '{"é": 1}', 2), ToolCall("b", "g", "{}", 3))),
+            Delta("g", "", 1, "stop", Usage(3, 4, reasoning_tokens=2), stop_text="END"),
             Delta("f", "y", 1, "stop", index=2),
             Delta("f", "z", 1, "length", Usage(3, 4), logprobs=(TokenLogprob(SPACE),), index=1),
         ),
@@ -34,6 +38,7 @@ def test_a_token_is_small_on_the_wire():
     one = Delta("chatcmpl-0123456789abcdef", " word", 1)
     assert len(StepItem((one,), SchedulerStats()).encode()) - none < 50
     assert len(StepItem((replace(one, index=100),), SchedulerStats()).encode()) - none < 50
+    assert len(StepItem((replace(one, text="", reasoning=" word"),), SchedulerStats()).encode()) - none < 50
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken
 
 from actors.contracts import ChatPrompt, Job, TextPrompt, TokenPrompt
+from actors.engine.answer_text import AnswerText
 from actors.engine.text import (
-    AnswerText,
     Detokenizer,
     StopMatcher,
     chat_text,
@@ -69,7 +69,8 @@ def test_text_ends_before_the_first_stop_text_however_it_is_cut(pieces, stops):
         taken += piece
         if matcher.matched:
             break
-    assert matcher.matched == any(stop in taken for stop in stops)
+    assert bool(matcher.matched) == any(stop in taken for stop in stops)
+    assert not matcher.matched or matcher.matched in stops
     assert shown + matcher.flush() == reference(taken, stops)
 
 
@@ -83,8 +84,8 @@ def test_what_may_become_a_stop_text_is_held_back_and_no_more():
 
 def test_an_answer_stops_at_a_text_that_comes_over_many_tokens():
     answer = AnswerText(ByteTokenizer(), ["\n\n"])
-    shown = "".join(answer.add(byte) for byte in b"one\ntwo\n\nthree")
-    assert (shown, answer.stopped) == ("one\ntwo", True)
+    said = [each for byte in b"one\ntwo\n\nthree" for each in answer.add(byte)]
+    assert ("".join(each.text for each in said), answer.stopped, answer.stop_text) == ("one\ntwo", True, "\n\n")
 
 
 def test_prompts_of_every_kind_become_token_ids():
@@ -194,8 +195,8 @@ class MarkingTokenizer(ByteTokenizer):
 
 def answered(text, stop=(), **options):
     answer = AnswerText(MarkingTokenizer(), stop, **options)
-    shown = [answer.add(token) for token in MarkingTokenizer().tokens(text)]
-    return "".join(shown) + answer.finish()
+    said = [each for token in MarkingTokenizer().tokens(text) for each in answer.add(token)]
+    return "".join(each.text for each in [*said, *answer.finish()])
 
 
 GROUNDED = "<|User|><|ref|>title<|/ref|><|det|>[[1, 2, 3, 4]]<|/det|>\n# Report\n"

@@ -1,8 +1,9 @@
 """Chat completions: what engines get, what clients get, whole and streamed."""
 
 import pytest
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from actors.contracts import ChatPrompt, Delta, LikelyToken, TokenLogprob
+from actors.contracts import ChatPrompt, Delta, LikelyToken, TokenLogprob, ToolCall, Tools, Usage
 from actors.errors import EngineError
 from omlx.app import create_app
 from scheduler.sampling import SamplingParams
@@ -47,6 +48,7 @@ def test_a_whole_answer():
         "completion_tokens": 4,
         "total_tokens": 9,
         "prompt_tokens_details": {"cached_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": 0},
     }
     assert [a.closed for a in services.answers] == [1]
 
@@ -246,12 +248,15 @@ def test_every_seed_is_some_unsigned_one(given, used):
     assert job(seed=given).sampling.seed == used
 
 
+CALLED = {"id": "1", "type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}}
+
+
 def test_messages_become_what_templates_know():
     asked = job(
         messages=[
             {"role": "developer", "content": [{"type": "text", "text": "Be"}, {"type": "text", "text": "brief."}]},
             {"role": "user", "content": "Hi", "name": "Ann", "audio": None},
-            {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]},
+            {"role": "assistant", "content": None, "reasoning_content": "Hm", "tool_calls": [CALLED]},
             {"role": "tool", "content": "42", "tool_call_id": "1"},
             {"role": "function", "content": "42", "name": "f"},
             {"role": "assistant"},
@@ -260,11 +265,93 @@ def test_messages_become_what_templates_know():
     assert asked.prompt.messages == (
         {"role": "system", "content": "Be\nbrief."},
         {"role": "user", "content": "Hi", "name": "Ann"},
-        {"role": "assistant", "content": "", "tool_calls": [{"id": "1"}]},
+        {
+            "role": "assistant",
+            "content": "",
+            "reasoning_content": "Hm",
+            "tool_calls": [{**CALLED, "function": {"name": "f", "arguments": {"x": 1}}}],
+        },
         {"role": "tool", "content": "42", "tool_call_id": "1"},
         {"role": "function", "content": "42", "name": "f"},
         {"role": "assistant", "content": ""},
     )
+
+
+@pytest.mark.parametrize(("given", "told"), [("", {}), ('{"x": 1}', {"x": 1}), ({"x": 1}, {"x": 1}), ("{", "{"), ("[1]", "[1]")])
+def test_templates_get_the_arguments_of_calls_as_objects_where_they_are_some(given, told):
+    asked = job(messages=[{"role": "assistant", "tool_calls": [{"id": "1", "function": {"name": "f", "arguments": given}}]}])
+    (call,) = asked.prompt.messages[0]["tool_calls"]
+    assert call == {"id": "1", "type": "function", "function": {"name": "f", "arguments": told}}
+
+
+TOOLS = [
+    {"type": "function", "function": {"name": "f", "description": "F", "parameters": {"type": "object"}, "strict": True}},
+    {"type": "function", "function": {"name": "g"}},
+]
+G = {"type": "function", "function": {"name": "g", "parameters": {"type": "object", "properties": {}}}}
+
+
+def test_tools_reach_the_job():
+    assert job(tools=TOOLS).prompt.tools == Tools((TOOLS[0], G))
+    assert job(tools=TOOLS, tool_choice="auto", parallel_tool_calls=False).prompt.tools == Tools((TOOLS[0], G), one_call=True)
+    assert job(tools=TOOLS, tool_choice="required").prompt.tools == Tools((TOOLS[0], G), must_call=True)
+    chosen = {"type": "function", "function": {"name": "g"}}
+    assert job(tools=TOOLS, tool_choice=chosen).prompt.tools == Tools((G,), must_call=True)
+    assert job(tools=TOOLS, tool_choice="none").prompt.tools is None
+    assert job(tools=[]).prompt.tools is None
+
+
+CALLS = (
+    Delta("", "", 1, reasoning="Let me "),
+    Delta("", "Look:", 1, reasoning="see."),
+    Delta("", "", 1, tool_calls=(ToolCall("a1", "f", '{"x": 1}'),)),
+    Delta("", "", 1, "tool_calls", Usage(5, 4, reasoning_tokens=2), tool_calls=(ToolCall("b2", "g", "{}", 1),)),
+)
+
+
+def test_reasoning_and_calls_of_a_whole_answer():
+    body = ask(FakeServices(CALLS), tools=TOOLS).json
+    ChatCompletion.model_validate(body)
+    assert body["choices"] == [
+        {
+            "index": 0,
+            "message": {
+                "role": "assistant",
+                "content": "Look:",
+                "refusal": None,
+                "reasoning_content": "Let me see.",
+                "tool_calls": [
+                    {"id": "a1", "type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}},
+                    {"id": "b2", "type": "function", "function": {"name": "g", "arguments": "{}"}},
+                ],
+            },
+            "logprobs": None,
+            "finish_reason": "tool_calls",
+        }
+    ]
+    assert body["usage"]["completion_tokens_details"] == {"reasoning_tokens": 2}
+
+
+def test_an_answer_of_calls_alone_has_no_content():
+    message = ask(FakeServices(CALLS[2:]), tools=TOOLS).json["choices"][0]["message"]
+    assert message["content"] is None
+    assert "reasoning_content" not in message
+
+
+def test_reasoning_and_calls_of_a_stream():
+    *chunks, done = events(ask(FakeServices(CALLS), stream=True, tools=TOOLS).body)
+    assert done == "[DONE]"
+    for chunk in chunks:
+        ChatCompletionChunk.model_validate(chunk)
+    assert [chunk["choices"][0]["delta"] for chunk in chunks] == [
+        {"role": "assistant", "content": ""},
+        {"reasoning_content": "Let me "},
+        {"reasoning_content": "see.", "content": "Look:"},
+        {"tool_calls": [{"index": 0, "id": "a1", "type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}}]},
+        {"tool_calls": [{"index": 1, "id": "b2", "type": "function", "function": {"name": "g", "arguments": "{}"}}]},
+        {},
+    ]
+    assert [chunk["choices"][0]["finish_reason"] for chunk in chunks] == [None] * 5 + ["tool_calls"]
 
 
 def test_harmless_forms_of_unsupported_fields_pass():

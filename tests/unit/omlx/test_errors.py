@@ -41,9 +41,9 @@ def content(*parts):
 
 
 UNSUPPORTED = [
-    (CHAT, {"tools": [{"type": "function"}]}, "tools"),
+    (CHAT, {"tools": [{"type": "web_search"}]}, "tools.0.type"),
     (CHAT, {"functions": [{"name": "f"}]}, "functions"),
-    (CHAT, {"tool_choice": "required"}, "tool_choice"),
+    (CHAT, {"tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": []}}, "tool_choice.type"),
     (CHAT, {"function_call": {"name": "f"}}, "function_call"),
     (CHAT, {"response_format": {"type": "json_object"}}, "response_format"),
     (CHAT, {"response_format": {"type": "json_schema", "json_schema": {}}}, "response_format"),
@@ -65,7 +65,16 @@ def test_what_would_change_the_answer_is_refused_by_name(path, fields, param):
     assert error["param"] == param
 
 
+TOOL = {"type": "function", "function": {"name": "f"}}
+CALLED = {"role": "assistant", "tool_calls": [{"id": "1", "function": {"arguments": "{}"}}]}
 INVALID = [
+    (CHAT, {"tools": [TOOL, {"type": "function"}]}, "tools.1.function", "missing_required_parameter"),
+    (CHAT, {"tools": [{"function": {"name": ""}}]}, "tools.0.function.name", "invalid_value"),
+    (CHAT, {"tools": [TOOL], "tool_choice": "any"}, "tool_choice", "invalid_value"),
+    (CHAT, {"tools": [TOOL], "tool_choice": 5}, "tool_choice", "invalid_type"),
+    (CHAT, {"tool_choice": "required"}, "tool_choice", "invalid_value"),
+    (CHAT, {"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "g"}}}, "tool_choice", "invalid_value"),
+    (CHAT, {"messages": [CALLED]}, "messages.0.tool_calls.0.function.name", "missing_required_parameter"),
     (CHAT, {"model": None}, "model", "missing_required_parameter"),
     (CHAT, {"model": 5}, "model", "invalid_type"),
     (CHAT, {"model": ""}, "model", "missing_required_parameter"),

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from actors.errors import ModelLoadError
-from omlx.api.keep_alive import LOADING, kept_alive
+from omlx.api.keep_alive import kept_alive
+from omlx.api.sse import LOADING
 from omlx.app import create_app
 from tests.fakes.http import events, post
 from tests.fakes.services import HANG, FakeServices
@@ -101,6 +102,6 @@ def test_what_is_there_in_time_needs_no_sign_of_life():
         return b"first"
 
     async def run():
-        return [each async for each in kept_alive(first(), 60)]
+        return [each async for each in kept_alive(first(), 60, LOADING)]
 
     assert asyncio.run(run()) == [b"first"]

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
-from actors.contracts import Delta
+from actors.contracts import Delta, ToolCall, Usage
 from actors.control import LifeEvent
 from actors.errors import CatalogError, EngineError
 from actors.models import ModelType
@@ -115,7 +115,8 @@ def test_counters_are_there_before_they_count_so_that_the_first_rise_is_seen():
     shown = scrape(metrics)
     for name in ("prompt_tokens", "prompt_tokens_cached", "generation_tokens", "requests_aborted", "engine_restarts"):
         assert shown[f"omlx_{name}_total", "tiny"] == 0
-    assert shown["omlx_request_success_total", "stop", "tiny"] == 0
+    for reason in ("stop", "length", "tool_calls"):
+        assert shown["omlx_request_success_total", reason, "tiny"] == 0
 
 
 def test_models_and_memory_are_as_the_catalog_says_at_the_scrape():
@@ -284,6 +285,14 @@ def test_a_request_with_several_choices_is_measured_as_one():
 
 BGE = served("bge", ModelType.EMBEDDING)
 JUDGE = served("judge", ModelType.RERANKER)
+
+
+def test_an_answer_that_calls_tools_is_a_success():
+    calls = Delta("", "", 1, "tool_calls", Usage(5, 2), tool_calls=(ToolCall("a", "f", "{}"),))
+    app = create_app(FakeServices((Delta("", "", 1, reasoning="Hm"), calls)))
+    assert send(app, "/v1/chat/completions", {"model": "tiny", "messages": [{"role": "user", "content": "Hi"}]}).status == 200
+    assert values(app, "omlx_request_success_total") == {("tool_calls", "tiny"): 1}
+    assert values(app, "omlx_generation_tokens_total") == {("tiny",): 2}
 
 
 def test_vectors_and_scores_are_measured_as_far_as_they_are_like_text():

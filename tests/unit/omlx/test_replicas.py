@@ -1,6 +1,8 @@
 """Prompts go to the engine that knows most of their beginning, unless it is busier than the others."""
 
-from actors.contracts import ChatPrompt, TextPrompt, TokenPrompt
+from dataclasses import replace
+
+from actors.contracts import ChatPrompt, TextPrompt, TokenPrompt, Tools
 from omlx.replicas import Replicas, prefix_pieces
 
 LONG = "You are a helpful assistant. " * 40
@@ -76,6 +78,13 @@ def test_every_form_of_prompt_has_pieces_of_its_beginning():
         assert prefix_pieces(long)[: len(pieces) - 1] == pieces[:-1]
     names = ChatPrompt(({"content": LONG, "role": "user"},))
     assert prefix_pieces(names) == prefix_pieces(chat(LONG))  # the order of keys says nothing
+
+
+def test_tools_come_first():
+    tools = [Tools(({"type": "function", "function": {"name": name, "description": name + LONG}},)) for name in "fg"]
+    f, g = (prefix_pieces(replace(chat("Hi"), tools=each)) for each in tools)
+    assert f[0] != g[0]
+    assert prefix_pieces(replace(chat("Hi", "more"), tools=tools[0]))[: len(f)] == f
 
 
 def test_only_the_beginning_of_a_huge_prompt_is_looked_at():

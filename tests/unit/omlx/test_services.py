@@ -184,6 +184,19 @@ def test_a_job_is_given_up_when_no_engine_takes_it():
     run(test)
 
 
+def test_tokens_are_counted_by_an_engine_of_the_table_or_by_the_next_one():
+    async def test(world):
+        await world.start("echo-1", "echo-9")
+        await world.publish("echo-9")
+        assert await world.services.count(ECHO, job("Hé")) == 3
+        await world.publish("gone")
+        assert await world.services.count(ECHO, job("Hé")) == 3
+        assert [call for call in world.catalog.calls if call[0] == "route"] == [("route", "echo", "gone")]
+        assert world.services.engine_stats()["echo"].steps == 0
+
+    run(test)
+
+
 EMBED = EmbedJob("embd-1", (TextPrompt("la"),))
 RERANK = RerankJob("rerank-1", "la", ("a", "b"))
 VECTORS = Vectors(bytes(4), 1, 2)
