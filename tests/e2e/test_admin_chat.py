@@ -1,5 +1,7 @@
 """The chat on the admin page: what it shows of answers, and what it keeps."""
 
+import json
+
 from playwright.sync_api import expect
 
 from tests.e2e.admin_browser import check_accessible, fetch, go, say
@@ -21,25 +23,24 @@ def test_code_is_coloured_and_nothing_in_it_runs(page, admin):
 
 def test_reasoning_is_folded(page, admin):
     fetch(admin)
-    say(
-        page,
-        "<think>\nFirst I think.\n</think>\n\nThen I say.",
-        "So I thought.</think>And so I said.",
-        "<think>Not yet done",
-        "No thought.",
+    deltas = (
+        {"role": "assistant", "content": ""},
+        {"reasoning_content": "First I "},
+        {"reasoning_content": "think."},
+        {"content": "Then I say."},
     )
-    shown = [
-        (each.locator("details pre").all_text_contents(), each.locator(".marked").inner_text().strip())
-        for each in page.get_by_role("article").all()
-    ]
-    assert shown == [
-        (["First I think."], "Then I say."),
-        (["So I thought."], "And so I said."),
-        (["Not yet done"], ""),
-        ([], "No thought."),
-    ]
+    chunks = [{"choices": [{"index": 0, "delta": delta}]} for delta in deltas]
+    chunks.append({"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 6}})
+    stream = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
+    page.route("**/v1/chat/completions", lambda route: route.fulfill(body=stream, content_type="text/event-stream"))
+    go(page, "Chat")
+    page.get_by_label("Your message").fill("Hi")
+    page.get_by_role("button", name="Send").click()
+    answer = page.get_by_role("article", name="Model")
+    expect(answer.locator(".marked")).to_have_text("Then I say.")
+    expect(answer).to_contain_text("0 of 5 prompt tokens cached")
     expect(page.get_by_text("First I think.")).to_be_hidden()
-    page.get_by_text("Reasoning").first.click()
+    page.get_by_text("Reasoning").click()
     expect(page.get_by_text("First I think.")).to_be_visible()
 
 

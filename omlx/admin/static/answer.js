@@ -3,8 +3,6 @@
 import { ApiError } from "./api.js";
 import { number } from "./words.js";
 
-const OPENS = "<think>";
-const CLOSES = "</think>";
 const SAMPLING = ["temperature", "top_p", "max_tokens"];
 
 // Fills `added` with what comes and calls `show` each time; its numbers come last.
@@ -16,7 +14,7 @@ export async function stream(model, chat, messages, added, show, signal) {
     stream_options: { include_usage: true },
     messages: [
       ...(chat.system ? [{ role: "system", content: chat.system }] : []),
-      ...messages.map(({ role, content }) => ({ role, content: role === "assistant" ? parted(content).content : content })),
+      ...messages.map(({ role, content }) => ({ role, content })),
     ],
     ...Object.fromEntries(sampling),
   };
@@ -38,16 +36,6 @@ export async function stream(model, chat, messages, added, show, signal) {
     if (event.usage) added.numbers = numbersOf(event.usage, began, first ?? performance.now(), performance.now());
     show();
   }
-}
-
-// A model's text without its reasoning, and that. Some models' templates have opened it already, so that only its end is seen.
-export function parted(text) {
-  const begun = text.trimStart().startsWith(OPENS);
-  const end = text.indexOf(CLOSES);
-  if (!begun && end < 0) return { reasoning: "", content: text };
-  const begin = begun ? text.indexOf(OPENS) + OPENS.length : 0;
-  if (end < 0) return { reasoning: text.slice(begin).trim(), content: "" };
-  return { reasoning: text.slice(begin, end).trim(), content: text.slice(end + CLOSES.length).trimStart() };
 }
 
 function numbersOf(usage, began, first, last) {

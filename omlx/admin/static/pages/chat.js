@@ -1,7 +1,7 @@
 // Conversations with a model, kept in this browser alone.
 
 import { html, useEffect, useRef, useState } from "../vendor/htm-preact.js";
-import { parted, stream } from "../answer.js";
+import { stream } from "../answer.js";
 import { fresh, keep, kept, textOf, titleOf } from "../chats.js";
 import { markup } from "../markup.js";
 import { Problem } from "../parts.js";
@@ -126,13 +126,11 @@ export function Chat({ now }) {
 
 function Message({ message, busy, edit, again }) {
   const isOurs = message.role === "user";
-  const { reasoning, content } = isOurs ? message : parted(message.content);
+  const { content, numbers, reasoning } = message;
   const parts = typeof content === "string" ? [{ type: "text", text: content }] : content;
-  const thought = message.reasoning || reasoning;
-  const { numbers } = message;
   return html`
     <article class="card ${isOurs ? "ours" : ""}" aria-label=${t(isOurs ? "chat.you" : "chat.model")}>
-      ${thought && html`<details><summary>${t("chat.reasoning")}</summary><pre tabindex="0">${thought}</pre></details>`}
+      ${reasoning && html`<details><summary>${t("chat.reasoning")}</summary><pre tabindex="0">${reasoning}</pre></details>`}
       ${parts.map((part) => part.type === "image_url"
         ? html`<img class="sent" src=${part.image_url.url} alt=${t("chat.picture")} />`
         : isOurs ? html`<p class="said">${part.text}</p>` : html`<${Marked} text=${part.text} />`)}
