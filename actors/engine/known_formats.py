@@ -12,6 +12,7 @@ from mlx_lm.tokenizer_utils import TokenizerWrapper, _infer_tool_parser
 from actors.engine.answer_format import AnswerFormat, AnswerFormats, CallFormat, Kind, Mark, Stretch, tagged_format
 
 _NAME_ENDS = re.compile(r"[^\w.-]")
+_MORE_REASONING = (("[THINK]", "[/THINK]"), ("<seed:think>", "</seed:think>"))  # Magistral, Ministral 3; Seed-OSS
 _HARMONY = ("<|channel|>", "<|message|>", "<|call|>")
 
 
@@ -24,7 +25,7 @@ def known_formats(tokenizer: TokenizerWrapper) -> AnswerFormats:
         if all(mark in vocabulary for mark in _HARMONY):
             return HARMONY
         name = _parser_name(tokenizer, template)
-        reasoning = (tokenizer.think_start, tokenizer.think_end) if tokenizer.has_thinking else None
+        reasoning = (tokenizer.think_start, tokenizer.think_end) if tokenizer.has_thinking else _reasoning(vocabulary)
         if tokenizer.response_initial_state is not None:
             return _staged(tokenizer, name)
         dropped = [Mark(text, "text") for text in tokenizer.structural_markers]
@@ -33,6 +34,11 @@ def known_formats(tokenizer: TokenizerWrapper) -> AnswerFormats:
         return tagged_format(reasoning, _calls(name), dropped)
 
     return formats
+
+
+def _reasoning(vocabulary: Mapping[str, int]) -> tuple[str, str] | None:
+    """Marks of reasoning that mlx-lm doesn't know."""
+    return next((marks for marks in _MORE_REASONING if all(mark in vocabulary for mark in marks)), None)
 
 
 class _Templated:

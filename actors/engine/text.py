@@ -138,7 +138,8 @@ def chat_text(tokenizer: Tokenizer, prompt: ChatPrompt, answers: AnswerFormat = 
 @lru_cache(64)
 def takes_tools(tokenizer: Tokenizer, template: str | None) -> bool:
     """Whether a template, or the tokenizer's own for None, tells the model of tools."""
-    function = {"name": _PROBE_TOOL, "description": "", "parameters": {"type": "object", "properties": {}}}
+    parameters = {"type": "object", "properties": {"x": {"type": "string", "description": "x"}}, "required": ["x"]}
+    function = {"name": _PROBE_TOOL, "description": "x", "parameters": parameters}
     prompt = ChatPrompt(
         ({"role": "user", "content": _PROBE},), template, tools=Tools(({"type": "function", "function": function},))
     )

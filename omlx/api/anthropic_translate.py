@@ -31,6 +31,7 @@ from omlx.api.openai import (
 
 # Claude Code's note to Anthropic, which may differ from request to request: with it, no prompt would begin as another did.
 _BILLING = "x-anthropic-billing-header:"
+_REMINDER = "<system-reminder>"  # Claude Code's own
 _LONGEST_USER = 256  # characters
 _RENAMED = {
     "max_tokens": "max_tokens",
@@ -110,32 +111,39 @@ def _assistant(turn: Turn) -> Message:
 
 def _add_user(found: Conversation, turn: Turn, param: str) -> None:
     said: list[ContentPart] = []
-    later: list[ContentPart] = []
+    has_results = False
     for place, block in enumerate(_blocks(turn)):
         if isinstance(block, TextBlock):
-            said.append(_text(f"<system-reminder>\n{block.text}\n</system-reminder>" if turn.role == "system" else block.text))
+            said.append(_text(f"{_REMINDER}\n{block.text}\n</system-reminder>" if turn.role == "system" else block.text))
         elif isinstance(block, ImageBlock):
             said.append(_picture(found, block, f"{param}.{place}"))
         elif isinstance(block, ToolResultBlock):
-            _say(found, said)
-            said = []
+            if not has_results:
+                _say(found, said)
+                said, has_results = [], True
             result = {"role": "tool", "content": _result(block), "tool_call_id": block.tool_use_id}
             found.messages.append(Message.model_validate(result))
             pictures = enumerate(() if isinstance(block.content, str) else block.content)
-            later += [
+            said += [
                 _picture(found, each, f"{param}.{place}.content.{inner}")
                 for inner, each in pictures
                 if isinstance(each, ImageBlock)
             ]
-    _say(found, [*later, *said])
+    _say(found, said)
 
 
 def _say(found: Conversation, parts: Sequence[ContentPart]) -> None:
-    """Add to what the user says: templates want turns that take turns."""
+    """Add to what the user says: templates want turns that take turns.
+
+    Reminders that follow a result become part of it: to some templates, a user who speaks there speaks out of turn.
+    """
     if not parts:
         return
     last = found.messages[-1] if found.messages else None
-    if last is not None and last.role == "user" and isinstance(last.content, list):
+    reminders = [part.text for part in parts if part.text is not None and part.text.lstrip().startswith(_REMINDER)]
+    if last is not None and last.role == "tool" and len(reminders) == len(parts):
+        last.content = "\n\n".join([str(last.content), *reminders])
+    elif last is not None and last.role == "user" and isinstance(last.content, list):
         last.content += parts
     else:
         found.messages.append(Message(role="user", content=list(parts)))

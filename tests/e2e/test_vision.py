@@ -104,7 +104,7 @@ class Seeing:
 
 
 def read(backend, prompt):
-    return read_prompt(backend.tokenizer, backend.vocabulary, backend.pictures, Job("r", prompt))
+    return read_prompt(backend, Job("r", prompt))
 
 
 def run(backend, prompts, core=None, **bounds):

@@ -55,6 +55,13 @@ CASES = {
     "qwen3_coder": (CODER, (), TAGS, f"So:\n<tool_call>\n{XML}\n</tool_call>\n<tool_call>\n{XML}\n</tool_call>", ["", "So:", EDIT, EDIT]),
     "qwen3_coder without its tag": (CODER, (), TAGS, f"So:\n\n{XML}\n</tool_call>", ["", "So:", EDIT]),
     "mistral": ("{# [TOOL_CALLS] #}", ("[TOOL_CALLS]", "[ARGS]"), (), 'So:[TOOL_CALLS]edit[ARGS]{"path": "a.py", "line": 3}[TOOL_CALLS]edit[ARGS]{"path": "a.py", "line": 3} Done.', ["", "So: Done.", EDIT, EDIT]),
+    "mistral that thinks": (
+        "{# [TOOL_CALLS] #}",
+        ("[TOOL_CALLS]", "[ARGS]", "[THINK]", "[/THINK]"),
+        (),
+        '[THINK]Hm.[/THINK]So:[TOOL_CALLS]edit[ARGS]{"path": "a.py", "line": 3}',
+        ["Hm.", "So:", EDIT],
+    ),
     "mistral, as it was": ("{# [TOOL_CALLS] #}", ("[TOOL_CALLS]",), (), f"[TOOL_CALLS] [{JSON}]", ["", "", EDIT]),
     "pythonic": ("{# <|tool_call_start|> #}", LFM, (), f'{LFM[0]}[edit(path="a.py", line=3), edit(path="a.py", line=3)]{LFM[1]}So.', ["", "So.", EDIT, EDIT]),
     "glm47": ("{# <arg_key> #}", (), (*THINK, *TAGS), f"<think>Hm.</think><tool_call>{GLM}</tool_call>", ["Hm.", "", EDIT]),

@@ -1,6 +1,7 @@
 """Anthropic's Messages API: the same jobs as a chat's, worded as Anthropic's clients expect."""
 
 import asyncio
+import base64
 import json
 
 import pytest
@@ -243,12 +244,23 @@ def test_turns_become_what_templates_know():
     ]  # fmt: skip
 
 
+REMINDER = "<system-reminder>\nBe quick.\n</system-reminder>"
+
+
+def test_reminders_behind_a_result_are_part_of_it_and_the_users_words_are_not():
+    result = {"type": "tool_result", "tool_use_id": "a", "content": "1"}
+    reminder = {"type": "text", "text": REMINDER}
+    assert [message["content"] for message in told(("user", [result, reminder]))] == [f"1\n\n{REMINDER}"]
+    assert [message["content"] for message in told(("user", [result]), ("system", "Be quick."))] == [f"1\n\n{REMINDER}"]
+    words = {"type": "text", "text": "Stop."}
+    assert [message["content"] for message in told(("user", [result, words, reminder]))] == ["1", f"Stop.\n{REMINDER}"]
+    assert [message["content"] for message in told(("user", [words, result]))] == ["Stop.", "1"]
+
+
 PNG = picture("PNG")
 
 
 def image(data=PNG):
-    import base64
-
     return {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": base64.b64encode(data).decode()}}
 
 
@@ -277,6 +289,16 @@ def test_pictures_reach_the_job_in_order_those_of_results_with_the_next_words():
         "See:",
         [{"type": "image"}, {"type": "text", "text": "And?"}],
     ]
+
+
+def test_pictures_among_results_keep_their_order():
+    first, second, third = (picture(kind) for kind in ("PNG", "JPEG", "GIF"))
+    results = [{"type": "tool_result", "tool_use_id": "a", "content": [image(data)]} for data in (first, third)]
+    services, answer = seeing(messages=[{"role": "user", "content": [results[0], image(second), results[1]]}])
+    assert answer.status == 200, answer.json
+    prompt = services.jobs[0].prompt
+    assert [each.data for each in prompt.images] == [first, second, third]
+    assert [message["content"] for message in prompt.messages] == ["", "", [{"type": "image"}] * 3]
 
 
 def test_a_picture_that_can_t_be_taken_is_named():
