@@ -165,9 +165,12 @@ def test_a_name_that_was_pointed_here_shows_nothing(browser, admin):
 
 def test_what_is_copied_for_a_shell_runs_nothing_of_a_model_s_name(page, tmp_path):
     name = f"it's $(touch {tmp_path}/stolen) `touch {tmp_path}/stolen`'; touch {tmp_path}/stolen; '"
-    line = page.evaluate(
-        """async (name) => (await import("/admin/static/snippets.js")).SNIPPETS.curl(name, "http://127.0.0.1:1", "none")""", name
-    )
-    done = subprocess.run(["bash", "-c", f"curl() {{ printf '%s' \"$5\"; }}; {line}"], capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout)["model"] == name
+    get = """async ([kind, name]) => (await import("/admin/static/snippets.js")).SNIPPETS[kind](name, "http://127.0.0.1:1", "none")"""
+
+    def run(kind, instead):
+        lines = f"{instead}\n{page.evaluate(get, [kind, name])}"
+        return subprocess.run(["bash", "-c", lines], capture_output=True, text=True, check=True).stdout
+
+    assert json.loads(run("curl", """curl() { printf '%s' "$5"; }"""))["model"] == name
+    assert run("claude", """claude() { printf '%s' "$ANTHROPIC_MODEL"; }""") == name
     assert list(tmp_path.iterdir()) == []

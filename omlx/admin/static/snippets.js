@@ -8,6 +8,11 @@ export const SNIPPETS = {
 client = OpenAI(base_url="${origin}/v1", api_key="${key}")
 answer = client.chat.completions.create(model=${JSON.stringify(model)}, messages=[{"role": "user", "content": "Hello!"}])
 print(answer.choices[0].message.content)`,
+  claude: (model, origin, key) => `export ANTHROPIC_BASE_URL=${origin}
+export ANTHROPIC_AUTH_TOKEN=${key}
+export ANTHROPIC_MODEL=${quoted(model)}
+export ANTHROPIC_DEFAULT_HAIKU_MODEL=${quoted(model)}
+claude`,
   webui: (model, origin, key) => `docker run -p 3000:8080 -e OPENAI_API_BASE_URL=${fromContainer(origin)}/v1 \\
   -e OPENAI_API_KEY=${key} ghcr.io/open-webui/open-webui:main`,
 };
