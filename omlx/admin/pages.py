@@ -36,7 +36,7 @@ def admin_pages(guard: Callable[[Request], Awaitable[None]]) -> APIRouter:
     router = APIRouter(include_in_schema=False, dependencies=[Depends(guard)])
     files = {file.relative_to(FILES).as_posix(): file for file in FILES.rglob("*") if file.suffix in _TYPES}
 
-    @router.get("/")
+    @router.api_route("/", methods=["GET", "HEAD"])  # Claude Code looks with the latter whether somebody is there
     async def start() -> Response:
         return RedirectResponse("/admin")
 

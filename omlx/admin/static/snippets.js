@@ -11,8 +11,9 @@ print(answer.choices[0].message.content)`,
   claude: (model, origin, key) => `export ANTHROPIC_BASE_URL=${origin}
 export ANTHROPIC_AUTH_TOKEN=${key}
 export ANTHROPIC_MODEL=${quoted(model)}
-export ANTHROPIC_DEFAULT_HAIKU_MODEL=${quoted(model)}
-claude`,
+export ANTHROPIC_DEFAULT_HAIKU_MODEL="$ANTHROPIC_MODEL" ANTHROPIC_DEFAULT_SONNET_MODEL="$ANTHROPIC_MODEL" ANTHROPIC_DEFAULT_OPUS_MODEL="$ANTHROPIC_MODEL"
+export CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1
+claude    # its instructions and tools alone are 20,000 tokens: the model needs a context well beyond that`,
   webui: (model, origin, key) => `docker run -p 3000:8080 -e OPENAI_API_BASE_URL=${fromContainer(origin)}/v1 \\
   -e OPENAI_API_KEY=${key} ghcr.io/open-webui/open-webui:main`,
 };

@@ -23,8 +23,9 @@ def app():
 
 
 def test_the_page_and_each_of_its_files_is_served_with_its_type_and_policy(app):
-    start = get(app, "/")
-    assert (start.status, start.headers["location"]) == (307, "/admin")
+    for method in ("GET", "HEAD"):
+        start = get(app, "/", method)
+        assert (start.status, start.headers["location"]) == (307, "/admin")
     page = get(app, "/admin")
     assert (page.status, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
     for file in [*SCRIPTS, FILES / "style.css", FILES / "icon.svg", FILES / "i18n/en.json", FILES / "vendor/htm-preact.js"]:
