@@ -16,8 +16,16 @@ all_extras := [test,lint,bench$(if $(EXTRAS),$(comma)$(EXTRAS))]
 serve: setup
 	$(BIN)/omlx serve --demo $(ARGS)
 
+# Without ARGS, everything in two halves at once: servers wait for each other more than they compute.
 test: $(VENV)/.test-$(EXTRAS)
+ifneq ($(strip $(ARGS)),)
 	$(BIN)/python -m pytest $(ARGS)
+else
+	@mkdir -p .cache
+	@$(BIN)/python -m pytest tests/docs tests/unit tests/mlx tests/contracts >.cache/first-half.log 2>&1 & first=$$!; \
+	$(BIN)/python -m pytest tests/e2e tests/integration; second=$$?; \
+	wait $$first; first=$$?; cat .cache/first-half.log; test $$first -eq 0 && test $$second -eq 0
+endif
 
 lint: $(VENV)/.test-$(EXTRAS)
 	$(BIN)/ruff check .

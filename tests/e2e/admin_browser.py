@@ -11,7 +11,8 @@ from playwright.sync_api import expect
 NAME = "SmolLM2-135M-Instruct"
 REPO = f"org/{NAME}"
 CARD = "# A small model\n\n<script>document.title = 'stolen'</script> <img src=x onerror=\"document.title = 'stolen'\">"
-PICTURES = os.environ.get("OMLX_SCREENSHOTS")  # a folder to keep them in, for the documents
+# Where the run keeps its pictures; in docs/images, they are the documents'.
+PICTURES = Path(os.environ.get("OMLX_SCREENSHOTS") or Path(__file__).parents[2] / ".cache/screenshots")
 # A name that its owner has pointed at this machine.
 ARGUMENTS = ["--no-sandbox", "--host-resolver-rules=MAP evil.example 127.0.0.1"]
 
@@ -19,8 +20,7 @@ expect.set_options(timeout=30_000)
 
 
 def picture(page, name):
-    if PICTURES:
-        page.screenshot(path=Path(PICTURES) / f"admin-{name}.png")
+    page.screenshot(path=PICTURES / f"admin-{name}.png")
 
 
 def go(page, name):

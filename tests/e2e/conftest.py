@@ -88,7 +88,7 @@ def admin(demo_models, tmp_path_factory):
         hub.add(REPO, {**files, "README.md": CARD.encode()}, library="mlx", downloads=1234, likes=56)
         options = ("--no-hf-cache", "--base-path", str(folder), "--hf-endpoint", hub.url)
         with running_server(folder / "models", *options) as running:
-            yield SimpleNamespace(url=running.url, models=folder / "models")
+            yield SimpleNamespace(url=running.url, models=folder / "models", hub=hub)
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,15 @@
 """The chat on the admin page: what it shows of answers, and what it keeps."""
 
 import json
+import shutil
+from base64 import b64encode
 
+import httpx
+from PIL import Image
 from playwright.sync_api import expect
 
-from tests.e2e.admin_browser import check_accessible, fetch, go, say
+from tests.e2e.admin_browser import NAME, check_accessible, fetch, go, say
+from tests.fakes.disk import write_llama
 
 
 def test_code_is_coloured_and_nothing_in_it_runs(page, admin):
@@ -63,3 +68,34 @@ def test_conversations_are_kept_apart(page, admin):
     page.get_by_role("button", name="Delete chat").click()
     expect(page.get_by_label("Conversations").get_by_role("option", name="Say one")).to_have_count(0)
     expect(page.get_by_label("Conversations").get_by_role("option", name="Say two")).to_have_count(1)
+
+
+def test_pictures_go_to_a_model_that_sees(page, admin, tmp_path):
+    write_llama(admin.models / "seer")
+    httpx.post(f"{admin.url}/admin/api/models/refresh")
+    settings = f"{admin.url}/admin/api/models/seer/settings"
+    revision = httpx.get(settings).json()["revision"]
+    assert httpx.patch(settings, json={"revision": revision, "model_type_override": "vlm"}).status_code == 200
+    try:
+        fetch(admin)
+        asked = []
+        page.route(
+            "**/v1/chat/completions",
+            lambda route: (asked.append(route.request.post_data_json), route.fulfill(body="data: [DONE]\n\n")),
+        )
+        go(page, "Chat")
+        page.get_by_label("Model", exact=True).select_option(NAME)
+        expect(page.get_by_label("Pictures")).to_have_count(0)
+        page.get_by_label("Model", exact=True).select_option("seer")
+        file = tmp_path / "red.png"
+        Image.new("RGB", (8, 8), "red").save(file)
+        page.get_by_label("Pictures").set_input_files(file)
+        page.get_by_label("Your message").fill("What is it?")
+        page.get_by_role("button", name="Send").click()
+        expect(page.get_by_role("img", name="A picture that was sent")).to_be_visible()
+        (message,) = asked[0]["messages"]
+        picture, text = message["content"]
+        assert (asked[0]["model"], text) == ("seer", {"type": "text", "text": "What is it?"})
+        assert picture["image_url"]["url"] == f"data:image/png;base64,{b64encode(file.read_bytes()).decode()}"
+    finally:
+        shutil.rmtree(admin.models / "seer")

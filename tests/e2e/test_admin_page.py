@@ -10,7 +10,9 @@ from playwright.sync_api import expect
 
 from actors.errors import InvalidSettingError
 from actors.settings import GLOBAL_SETTINGS, MODEL_SETTINGS, Form
-from tests.e2e.admin_browser import NAME, REPO, check_accessible, go, picture
+from tests.e2e.admin_browser import NAME, REPO, check_accessible, fetch, go, picture
+from tests.fakes.downloads import REPO as TINY
+from tests.fakes.downloads import model_files
 
 TYPED = (
     "", " ", "0", "1", "-1", "2", "2.5", "1e3", "17", "true", "false", "null", "[]", '["a"]', '["a", 5]', '[""]', "{}", '{"a": 1}', "{", "text", "two words", "12GB",
@@ -71,7 +73,7 @@ def test_from_no_model_to_one_that_answers_and_is_unloaded(page, complaints, adm
     page.get_by_label("temperature", exact=True).fill("")
     page.get_by_label("Find a setting").fill("most tokens answer")
     page.get_by_label("max_tokens", exact=True).fill("2")
-    set_meanwhile(admin, "max_tokens", 7)
+    set_meanwhile(f"{admin.url}/admin/api/models/{NAME}/settings", "max_tokens", 7)
     page.get_by_role("button", name="Save max_tokens").click()
     expect(page.get_by_role("alert")).to_contain_text("have changed")
     expect(page.get_by_label("max_tokens", exact=True)).to_have_value("7")  # and not what was typed
@@ -120,9 +122,8 @@ def test_from_no_model_to_one_that_answers_and_is_unloaded(page, complaints, adm
     assert httpx.get(f"{admin.url}/v1/models").json()["data"] == []
 
 
-def set_meanwhile(admin, setting, value):
-    """Somebody else changes a setting of the model."""
-    path = f"{admin.url}/admin/api/models/{NAME}/settings"
+def set_meanwhile(path, setting, value):
+    """Somebody else changes a setting."""
     changed = httpx.patch(path, json={"revision": httpx.get(path).json()["revision"], setting: value})
     assert changed.status_code == 200
 
@@ -164,6 +165,50 @@ def measure(page, admin):
     page.set_viewport_size({"width": 360, "height": 700})
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.set_viewport_size({"width": 1000, "height": 800})
+
+
+def test_a_download_rests_goes_on_and_is_given_up(page, admin):
+    admin.hub.add(TINY, model_files(), library="mlx")
+    set_meanwhile(f"{admin.url}/admin/api/settings", "max_download_speed", 20_000)  # of 400 kB
+    go(page, "Download")
+    page.get_by_label("Words of the model's name").fill("tiny")
+    page.get_by_role("button", name="Search", exact=True).click()
+    page.get_by_role("button", name=f"Download {TINY}").click()
+    downloads = page.get_by_role("region", name="Downloads")
+    bar = page.get_by_role("progressbar", name=TINY)
+    expect(bar).to_be_visible()
+    page.get_by_role("button", name=f"Pause {TINY}").click()
+    expect(downloads.get_by_text("paused", exact=True)).to_be_visible()
+    page.get_by_role("button", name=f"Go on {TINY}").click()
+    expect(downloads.get_by_text("downloading", exact=True)).to_be_visible()
+    page.get_by_role("button", name=f"Cancel {TINY}").click()
+    expect(downloads.get_by_text("cancelled", exact=True)).to_be_visible()
+    page.get_by_role("button", name=f"Remove from list {TINY}").click()
+    expect(page.get_by_role("button", name=f"Remove from list {TINY}")).to_have_count(0)
+    assert not (admin.models / TINY.partition("/")[2]).exists()
+    set_meanwhile(f"{admin.url}/admin/api/settings", "max_download_speed", None)
+    page.get_by_label("Source").select_option("ModelScope")
+    expect(page.get_by_role("link", name="Another endpoint, or a mirror")).to_have_attribute("href", "#/settings?ms_endpoint")
+    page.get_by_role("link", name="Another endpoint, or a mirror").click()
+    expect(page.get_by_label("ms_endpoint", exact=True)).to_be_visible()
+
+
+def test_code_of_a_model_is_trusted_by_who_has_read_what_that_means(page, admin):
+    fetch(admin)
+    said = []
+    page.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss() if len(said) == 1 else dialog.accept()))
+    go(page, "Settings")
+    page.get_by_label("Settings of").select_option(NAME)
+    page.get_by_label("Find a setting").fill("trust_remote_code")
+    trusted = page.get_by_label("trust_remote_code", exact=True)
+    path = f"{admin.url}/admin/api/models/{NAME}/settings"
+    for is_trusted in (None, True):
+        trusted.select_option("true")
+        page.get_by_role("button", name="Save trust_remote_code").click()
+        expect(page.get_by_role("button", name="Save trust_remote_code")).to_be_enabled(enabled=not is_trusted)
+        assert httpx.get(path).json()["trust_remote_code"] is is_trusted
+    assert "can do anything that you can" in said[0]
+    assert len(said) == 2
 
 
 def test_in_chinese_on_a_phone_by_keyboard(page):

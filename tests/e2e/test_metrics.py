@@ -1,6 +1,7 @@
 """What the metrics say of a load is what its clients measured themselves."""
 
 import asyncio
+from collections import defaultdict
 
 import httpx
 import pytest
@@ -14,10 +15,14 @@ TOKENS = 24
 
 
 def scrape(server):
-    """Every sample of the model, by its name."""
+    """Every sample of the model, by its name; those of several labels together."""
     families = text_string_to_metric_families(httpx.get(f"{server.url}/metrics").text)
     samples = [sample for family in families for sample in family.samples if sample.labels.get("model_name") == MODEL]
-    return {sample.name: sample.value for sample in samples if "le" not in sample.labels}
+    sums: defaultdict[str, float] = defaultdict(float)
+    for sample in samples:
+        if "le" not in sample.labels:
+            sums[sample.name] += sample.value
+    return sums
 
 
 def test_sums_and_counts_are_those_of_the_clients(server):
