@@ -72,7 +72,8 @@ def test_with_a_password_and_keys(page, admin, browser, complaints):
     laptop = page.get_by_role("region", name="laptop")
     expect(laptop.locator("div", has=page.get_by_text("Requests", exact=True)).get_by_role("definition").first).to_have_text("1")
     laptop.get_by_label("Requests a minute").fill("1")
-    laptop.get_by_role("button", name="Save limits").click()
+    with page.expect_response("**/limits"):
+        laptop.get_by_role("button", name="Save limits").click()
     expect(laptop.get_by_role("button", name="Save limits")).to_be_disabled()
     assert [status(secret) for _ in range(2)] == [200, 429]
 
