@@ -1,6 +1,7 @@
 """What several kinds of test share: a folder of models without tensors, and one Ray runtime for all of a run."""
 
 import os
+import signal
 from pathlib import Path
 
 import hypothesis
@@ -11,6 +12,9 @@ from scheduler.mlx.blas import preload_blas
 from tests.fakes.model import ECHO_BACKEND, MODELS, write_model
 
 preload_blas()  # before any test's module imports MLX, which finds it only then
+
+# Half of the tests may run in a shell's background, where Ctrl-C is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says how busy the machine is, and nothing of the code.
 hypothesis.settings.register_profile("no deadline", deadline=None)
