@@ -119,16 +119,15 @@ class KeyUsage:
             self._keeper.cancel()
             with suppress(asyncio.CancelledError):
                 await self._keeper
-        self.save()
+        await self.save()
 
-    def save(self) -> None:
-        """Write the file if there is news. A disk that is against it is logged."""
+    async def save(self) -> None:
+        """Write the file if there is news, in a thread: a disk may take its time. One that is against it is logged."""
         if not self._changed:
             return
         self._changed = False
         try:
-            self._file.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file.write({key_id: asdict(used) for key_id, used in self._used.items()})
+            await asyncio.to_thread(self._write, {key_id: asdict(used) for key_id, used in self._used.items()})
         except OSError as error:
             self._changed = True
             _log.warning("what keys have used can't be kept: %s", error)
@@ -161,7 +160,11 @@ class KeyUsage:
     async def _keep(self) -> None:
         while True:
             await asyncio.sleep(_SAVE_SECONDS)
-            self.save()
+            await self.save()
+
+    def _write(self, content: Mapping[str, Any]) -> None:
+        self._file.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file.write(content)
 
     def _read(self) -> Mapping[str, Used]:
         try:

@@ -1,5 +1,6 @@
 """`omlx key` and `omlx password`: what a person sees, and what a running server is told by it."""
 
+import asyncio
 import json
 import os
 import pty
@@ -46,7 +47,7 @@ def test_keys_are_listed_with_what_they_may_and_what_they_had(omlx, tmp_path):
     usage = KeyUsage(tmp_path)
     with usage.request(laptop) as taken:
         taken.prompt_tokens, taken.completion_tokens = 1200, 34
-    usage.save()
+    asyncio.run(usage.save())
     first, second = omlx("key", "list").output.splitlines()
     assert first == f"laptop  {laptop.hint}  user  2 at once  1 requests  1,200 in, 34 out"
     assert "administrator  no limits" in second

@@ -1,6 +1,7 @@
 """What keys have had: counted while it happens, bounded by their limits, kept over a restart."""
 
 import asyncio
+import threading
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -38,12 +39,12 @@ def test_requests_and_tokens_are_counted_and_kept(usage, tmp_path, world):
     take(usage, key(), 10, 20)
     assert usage.of("key_1") == Used(2, 13, 22, "2026-11-27T12:00:00+00:00", "2026-11-27", 35)
     assert usage.today("key_1") == 35
-    usage.save()
+    asyncio.run(usage.save())
     again = KeyUsage(tmp_path, lambda: world.seconds, lambda: world.now)
     assert again.of("key_1") == usage.of("key_1")
     assert again.of("key_2") == Used()
     again.forget("key_1")
-    again.save()
+    asyncio.run(again.save())
     assert KeyUsage(tmp_path).of("key_1") == Used()
 
 
@@ -84,7 +85,7 @@ def test_so_many_tokens_a_day_over_a_restart(usage, tmp_path, world):
     limited = key(tokens_per_day=10)
     take(usage, limited, 3, 6)
     take(usage, limited, 100, 0)  # there was one left
-    usage.save()
+    asyncio.run(usage.save())
     usage = KeyUsage(tmp_path, lambda: world.seconds, lambda: world.now)
     with pytest.raises(LimitError, match="10 tokens a day") as refused:
         take(usage, limited)
@@ -119,10 +120,10 @@ def test_it_is_kept_at_the_end_and_a_full_disk_is_no_one_s_error(tmp_path, monke
         assert KeyUsage(tmp_path).of("key_1").requests == 1
         monkeypatch.setattr("actors.catalog.json_file.os.fsync", lambda _file: (_ for _ in ()).throw(OSError(28, "full")))
         take(usage, key())
-        usage.save()
+        await usage.save()
         assert "can't be kept" in caplog.text
         monkeypatch.undo()
-        usage.save()
+        await usage.save()
 
     asyncio.run(test())
     assert KeyUsage(tmp_path).of("key_1").requests == 2
@@ -141,3 +142,21 @@ def test_it_is_kept_while_the_server_runs(tmp_path, monkeypatch):
         await usage.stop()
 
     asyncio.run(test())
+
+
+def test_a_slow_disk_holds_nobody_up(tmp_path, monkeypatch):
+    may_go_on = threading.Event()
+    went_on = []
+
+    async def test():
+        usage = KeyUsage(tmp_path)
+        monkeypatch.setattr(usage._file, "write", lambda _content: went_on.append(may_go_on.wait(5)))
+        take(usage, key())
+        saving = asyncio.create_task(usage.save())
+        await asyncio.sleep(0)
+        take(usage, key())  # while it is being written
+        may_go_on.set()
+        await saving
+
+    asyncio.run(test())
+    assert went_on == [True]
