@@ -46,6 +46,9 @@ class Access:
         option_key: A key that the command line or the environment gives, an administrator's.
         is_exposed: Whether other machines can reach the server.
         clock: Seconds that go on steadily.
+
+    Attributes:
+        option: What is kept of that key.
     """
 
     def __init__(
@@ -58,7 +61,7 @@ class Access:
     ) -> None:
         self.file = file
         self.is_exposed = is_exposed
-        self._option = (
+        self.option = (
             Key(OPTION_ID, "--api-key", digest_of(option_key), hint_of(option_key), "", is_admin=True) if option_key else None
         )
         self._sessions = Sessions(clock)
@@ -66,29 +69,24 @@ class Access:
         self._comparing = asyncio.Lock()
         self._waiting = 0
 
-    @property
-    def option(self) -> Key | None:
-        """The key that the command line or the environment gave."""
-        return self._option
-
     def needs_key(self, kept: Kept) -> bool:
         """Whether models are for those with a key alone."""
-        return self.is_exposed or self._option is not None or bool(kept.keys)
+        return self.is_exposed or self.option is not None or bool(kept.keys)
 
     def needs_sign_in(self, kept: Kept) -> bool:
         """Whether the administration is for those who are signed in alone."""
-        is_known = kept.password is not None or self._option is not None
+        is_known = kept.password is not None or self.option is not None
         return self.is_exposed or is_known or any(key.is_admin for key in kept.keys.values())
 
     def can_be_used(self) -> bool:
         """Whether there is a key that counts."""
-        return self._option is not None or any(key.revoked is None for key in self.file.kept().keys.values())
+        return self.option is not None or any(key.revoked is None for key in self.file.kept().keys.values())
 
     def can_be_administered(self) -> bool:
         """Whether there is a password, or an administrator's key that counts."""
         kept = self.file.kept()
         has_key = any(key.is_admin and key.revoked is None for key in kept.keys.values())
-        return kept.password is not None or self._option is not None or has_key
+        return kept.password is not None or self.option is not None or has_key
 
     def caller(self, secrets: Sequence[str], session: str | None, *, is_local: bool) -> Caller:
         """Who sends a request.
@@ -179,7 +177,7 @@ class Access:
     def _key(self, kept: Kept, secret: str) -> Key | None:
         """The key that counts and is this one. By its hash: how long the search takes says nothing of the key."""
         digest = digest_of(secret)
-        keys = [*([self._option] if self._option is not None else []), *kept.keys.values()]
+        keys = [*([self.option] if self.option is not None else []), *kept.keys.values()]
         return next((key for key in keys if key.digest == digest and key.revoked is None), None)
 
     def _counts(self, kept: Kept, grant: Grant) -> bool:
@@ -187,7 +185,7 @@ class Access:
             case Grant("password", of):
                 return of == kept.password
             case Grant("key", of):
-                key = self._option if of == OPTION_ID else kept.keys.get(of)
+                key = self.option if of == OPTION_ID else kept.keys.get(of)
                 return key is not None and key.revoked is None and key.is_admin
             case Grant("open"):
                 return not self.needs_sign_in(kept)

@@ -24,8 +24,8 @@ _PROBLEMS = 5  # that are shown, the latest
 class EngineNumbers(BaseModel):
     """What a model's engines do now. Sizes are in bytes.
 
-    `running` are the sequences in their batches. `prefix_hit_rate` is the share of prompt tokens that were found computed, since the engines started; null before any were looked
-    up. `time_to_first_token` is the latest request's, in seconds.
+    `running` are the sequences in their batches. `prefix_hit_rate` is the share of prompt tokens that were found computed, since the
+    engines started; null before any were looked up. `time_to_first_token` is the latest request's, in seconds.
     """
 
     running: int
